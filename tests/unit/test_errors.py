@@ -1,0 +1,31 @@
+"""The error trees: every class has its own status or exit code."""
+
+from pinnace import errors as runtime_errors
+from toolkit import errors as toolkit_errors
+
+
+def test_grpc_statuses_are_distinct_and_known() -> None:
+    kinds = runtime_errors.Error.__subclasses__()
+    statuses = [kind.grpc_status for kind in kinds]
+    assert len(set(statuses)) == len(kinds)
+    assert all(0 < status <= 16 for status in statuses)
+    assert runtime_errors.BY_STATUS[5] is runtime_errors.NotFound
+
+
+def test_message_carries_its_remedy() -> None:
+    problem = runtime_errors.Unavailable(
+        "no daemon at /run/x.sock", hint="systemctl start pinnaced"
+    )
+    assert str(problem) == "no daemon at /run/x.sock (systemctl start pinnaced)"
+
+
+def test_toolkit_exit_codes_are_the_documented_ones() -> None:
+    codes = {kind.__name__: kind.exit_code for kind in toolkit_errors.PinnaceError.__subclasses__()}
+    assert codes == {
+        "UsageError": 1,
+        "MissingPrerequisite": 1,
+        "HostFailed": 2,
+        "DriftFound": 3,
+        "HostUnreachable": 4,
+        "MaxFailExceeded": 8,
+    }

@@ -1,0 +1,36 @@
+"""Where things are: the project's own files, and the caches outside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The checkout that this toolkit runs from."""
+
+RUNTIME = PROJECT / "runtime"
+TEMPLATES = PROJECT / "templates"
+LOCKS = PROJECT / "locks"
+
+
+def cache_dir(*parts: str) -> Path:
+    """A directory under ``$XDG_CACHE_HOME/pinnace`` (default ``~/.cache/pinnace``), created.
+
+    What is here can be deleted at any time; every entry is keyed by what it was made from and
+    verified before use, so that a stale or broken one is made again.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    path = Path(base, "pinnace", *parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def state_dir(*parts: str) -> Path:
+    """A directory under ``$XDG_STATE_HOME/pinnace`` (default ``~/.local/state/pinnace``), created.
+
+    Running boards, known host keys, the lab's certificate authority: kept between runs.
+    """
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    path = Path(base, "pinnace", *parts)
+    path.mkdir(parents=True, exist_ok=True)
+    return path

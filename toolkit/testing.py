@@ -1,0 +1,80 @@
+"""``./inv test``: linters, types, layer contracts and pytest, as steps with times."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from toolkit import console
+from toolkit.errors import PinnaceError
+from toolkit.paths import LOCKS, PROJECT
+
+_FAST = ["tests/unit", "tests/property"]
+_CHECKS: dict[str, list[str]] = {
+    "ruff check": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "mypy --strict": ["mypy"],
+    "import contracts": ["importlinter.cli", "lint_imports_command"],
+}
+
+
+def run(*, fast: bool, only: str, yes: bool) -> int:
+    """Run the linters, then pytest; returns the exit status, 0 when everything passed."""
+    started = time.monotonic()
+    failed = [name for name, command in _CHECKS.items() if not _check(name, command)]
+    counts = {"ok": len(_CHECKS) - len(failed), "failed": len(failed)}
+    console.recap("checks", counts, time.monotonic() - started)
+    # Last, so that the output ends with pytest's own summary.
+    status = _pytest(fast=fast, only=only)
+    return 1 if failed or status else 0
+
+
+def lock() -> None:
+    """Regenerate every lock file from its ``.in`` file with uv, for all platforms, with hashes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
+        subprocess.run([f"{scratch}/bin/pip", "install", "-q", "uv"], check=True)
+        for source in sorted(LOCKS.glob("*.in")):
+            with console.step(f"lock {source.stem}"):
+                _compile(Path(scratch, "bin", "uv"), source)
+
+
+def _compile(uv: Path, source: Path) -> None:
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header", "-q"]  # fmt: skip
+    target = source.with_suffix(".lock")
+    done = subprocess.run([uv, "pip", "compile", *options, source, "-o", target], check=False)
+    if done.returncode:
+        raise PinnaceError(f"uv could not resolve {source.name}")
+
+
+def _check(name: str, command: list[str]) -> bool:
+    with console.step(name) as step:
+        done = subprocess.run(
+            _python(command), cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            step.status = "failed"
+    if done.returncode:
+        console.err.print(done.stdout + done.stderr, markup=False)
+    return done.returncode == 0
+
+
+def _python(command: list[str]) -> list[str]:
+    if command[0] == "importlinter.cli":
+        return [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+    return [sys.executable, "-m", *command]
+
+
+def _pytest(*, fast: bool, only: str) -> int:
+    # The same interpreter, unbuffered and last: its own summary closes the output.
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *(_FAST if fast else []),
+        *(["-k", only] if only else []),
+    ]
+    return subprocess.run(command, cwd=PROJECT, check=False).returncode
