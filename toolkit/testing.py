@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from toolkit import console
 from toolkit.errors import PinnaceError
-from toolkit.paths import LOCKS, PROJECT
+from toolkit.paths import LOCKS, PROJECT, RUNTIME
 
 _FAST = ["tests/unit", "tests/property"]
 _CHECKS: dict[str, list[str]] = {
@@ -53,7 +54,12 @@ def _compile(uv: Path, source: Path) -> None:
 def _check(name: str, command: list[str]) -> bool:
     with console.step(name) as step:
         done = subprocess.run(
-            _python(command), cwd=PROJECT, capture_output=True, text=True, check=False
+            _python(command),
+            cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": f"{PROJECT}:{RUNTIME}"},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             step.status = "failed"
