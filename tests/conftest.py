@@ -1,0 +1,53 @@
+"""What all tests share: a skip with its reason where root is missing, and a check that nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root: run ./inv test as root or with sudo")
+
+
+def _footprint() -> dict[str, set[str]]:
+    """What a careless test leaves on a machine: mounts, links, network namespaces, emulators, cgroups."""
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    binfmt = Path("/proc/sys/fs/binfmt_misc")
+    cgroups = {
+        str(path)
+        for path in Path("/sys/fs/cgroup").glob("**/*")
+        if "pinnace" in path.name and path.is_dir()
+    }
+    namespaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=False)
+    return {
+        "mounts": mounts,
+        "links": set(os.listdir("/sys/class/net")),
+        "network namespaces": set(namespaces.stdout.split()),
+        "emulators": {entry.name for entry in binfmt.iterdir()} if binfmt.is_dir() else set(),
+        "cgroups": cgroups,
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """The whole run leaves the machine as it was.
+
+    Only where this run is alone on the machine (``./inv test`` sets the variable): other programs mount
+    and unmount too.
+    """
+    if os.environ.get("PINNACE_CHECK_FOOTPRINT") != "1":
+        yield
+        return
+    before = _footprint()
+    yield
+    after = _footprint()
+    left = {
+        kind: sorted(after[kind] - before[kind]) for kind in after if after[kind] - before[kind]
+    }
+    assert not left, f"the tests left behind: {left}"
