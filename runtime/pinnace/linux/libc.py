@@ -1,0 +1,55 @@
+"""The one door to the C library: every system call Python's ``os`` does not offer.
+
+A failed call raises ``OSError`` (of the errno's own subclass) that names the call and the thing it
+was about. Numbers are the kernel's user space interface (include/uapi/linux); the system calls
+used by number here are 424 and later, which are the same on every architecture.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+SYS_OPEN_TREE = 428
+SYS_MOVE_MOUNT = 429
+SYS_FSOPEN = 430
+SYS_FSCONFIG = 431
+SYS_FSMOUNT = 432
+SYS_CLOSE_RANGE = 436
+SYS_OPENAT2 = 437
+SYS_MOUNT_SETATTR = 442
+
+
+def _encode(value: str | bytes | int | None) -> bytes | int | None:
+    return os.fsencode(value) if isinstance(value, str) else value
+
+
+def fail(call: str, thing: object = "") -> OSError:
+    """The error of the last failed C call, with the call and the thing named."""
+    number = ctypes.get_errno()
+    return OSError(number, f"{call}: {os.strerror(number)}", str(thing) if thing != "" else None)
+
+
+def call(name: str, *arguments: str | bytes | int | None, about: object = "") -> int:
+    """Call a libc function returning -1 on failure; strings are encoded as file names."""
+    result: int = getattr(_libc, name)(*[_encode(argument) for argument in arguments])
+    if result == -1:
+        raise fail(name, about)
+    return result
+
+
+def syscall(
+    name: str, number: int, *arguments: str | bytes | int | ctypes.Array[ctypes.c_char] | None,
+    about: object = "",
+) -> int:  # fmt: skip
+    """Make a system call by number; integers are passed as C ``long``."""
+    words = [
+        ctypes.c_long(argument) if isinstance(argument, int) else _encode(argument)  # type: ignore[arg-type]
+        for argument in arguments
+    ]
+    result: int = _libc.syscall(ctypes.c_long(number), *words)
+    if result == -1:
+        raise fail(name, about)
+    return result
