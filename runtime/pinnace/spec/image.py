@@ -197,7 +197,7 @@ def parse_manifest(data: bytes, declared: str = "") -> Manifest:
 def parse_config(data: bytes) -> Config:
     """Read an image config; raises InvalidArgument with what is wrong."""
     document = parse_document(data, MAX_CONFIG_BYTES)
-    rootfs = document.get("rootfs") or {}
+    rootfs = document.get("rootfs", {})
     if not isinstance(rootfs, dict):
         raise InvalidArgument("rootfs is not an object")
     if rootfs.get("type", "layers") != "layers":

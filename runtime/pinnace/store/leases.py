@@ -1,4 +1,7 @@
-"""Leases: what a client holds on to while it works, so that the collector leaves it alone."""
+"""Leases: what a client holds on to while it works, so that the collector leaves it alone.
+
+They are not flushed to the card: a power cut ends the client's work, and its leases with it.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class LeaseStore:
         if not lease.id:
             raise InvalidArgument("lease id must be provided")
         lease = lease._replace(labels=records.check_labels(lease.labels), created_at=records.now())
-        with self.db.transaction() as tx:
+        with self.db.transaction(durable=False) as tx:
             records.ensure_namespace(tx, namespace)
             done = tx.execute(
                 "INSERT OR IGNORE INTO leases (namespace, id, labels, created_at)"
@@ -84,7 +87,7 @@ class LeaseStore:
 
     def delete(self, namespace: str, lease: str) -> None:
         """End a lease; raises NotFound."""
-        with self.db.transaction() as tx:
+        with self.db.transaction(durable=False) as tx:
             done = tx.execute("DELETE FROM leases WHERE namespace=? AND id=?", (namespace, lease))
             if not done.rowcount:
                 raise NotFound(f'lease "{lease}": not found')
@@ -95,14 +98,14 @@ class LeaseStore:
     def add_resource(self, namespace: str, lease: str, resource: Resource) -> None:
         """Hold *resource*; raises NotFound without such a lease."""
         _check_resource(resource)
-        with self.db.transaction() as tx:
+        with self.db.transaction(durable=False) as tx:
             self.get(namespace, lease)
             add_to_lease(tx, namespace, lease, *resource)
 
     def delete_resource(self, namespace: str, lease: str, resource: Resource) -> None:
         """Let go of *resource*; raises NotFound without such a lease."""
         _check_resource(resource)
-        with self.db.transaction() as tx:
+        with self.db.transaction(durable=False) as tx:
             self.get(namespace, lease)
             remove_from_lease(tx, namespace, lease, *resource)
 

@@ -1,0 +1,66 @@
+"""The whole store under one root directory, opened together."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pinnace.errors import NotFound
+from pinnace.store import disk
+from pinnace.store.containers import ContainerStore
+from pinnace.store.content import ContentStore
+from pinnace.store.images import ImageStore
+from pinnace.store.leases import LeaseStore
+from pinnace.store.metadata import Database
+from pinnace.store.namespaces import NamespaceStore
+from pinnace.store.native import NativeSnapshotter
+from pinnace.store.overlay import OverlaySnapshotter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pinnace.store.snapshots import Snapshotter
+
+DEFAULT_SNAPSHOTTER = "overlayfs"
+
+
+class Store:
+    """Metadata, content and snapshots below one directory, in containerd's layout."""
+
+    def __init__(self, root: str | Path) -> None:
+        """Open or create everything; raises DataLoss, FailedPrecondition, PermissionDenied."""
+        self.root = os.fspath(root)
+        with disk.errors(f"create root directory {self.root}"):
+            os.makedirs(self.root, mode=0o711, exist_ok=True)
+        self.db = Database(os.path.join(self.root, "metadata.db"))
+        self.content = ContentStore(self._plugin("content", "content"), self.db)
+        self.namespaces = NamespaceStore(self.db)
+        self.images = ImageStore(self.db)
+        self.containers = ContainerStore(self.db)
+        self.leases = LeaseStore(self.db)
+        self.snapshotters: dict[str, Snapshotter] = {
+            snapshotter.name: snapshotter
+            for snapshotter in (
+                OverlaySnapshotter(self._plugin("snapshotter", "overlayfs"), self.db),
+                NativeSnapshotter(self._plugin("snapshotter", "native"), self.db),
+            )
+        }
+        for snapshotter in self.snapshotters.values():
+            snapshotter.cleanup()
+
+    def _plugin(self, kind: str, name: str) -> str:
+        return os.path.join(self.root, f"io.containerd.{kind}.v1.{name}")
+
+    def snapshotter(self, name: str = "") -> Snapshotter:
+        """The snapshotter called *name* (the default one without a name); raises NotFound."""
+        found = self.snapshotters.get(name or DEFAULT_SNAPSHOTTER)
+        if found is None:
+            raise NotFound(
+                f"snapshotter not loaded: {name}: not found",
+                hint=f"there are {', '.join(sorted(self.snapshotters))}",
+            )
+        return found
+
+    def close(self) -> None:
+        """Close the database."""
+        self.db.close()
