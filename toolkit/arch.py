@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from toolkit.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class ArchFacts:
@@ -70,3 +72,12 @@ class Arch(Enum):
             if machine in (arch.value.machine, arch.label):
                 return arch
         raise KeyError(machine)
+
+    @classmethod
+    def parse_list(cls, text: str) -> list[Arch]:
+        """``armv6l,amd64`` in the order given; all when empty; raises :class:`UsageError`."""
+        try:
+            return [cls.from_machine(word) for word in text.split(",")] if text else list(cls)
+        except KeyError as unknown:
+            known = ", ".join(arch.label for arch in cls)
+            raise UsageError(f"unknown architecture {unknown}", hint=f"Known: {known}") from None
