@@ -1,0 +1,51 @@
+"""Threads that are kept for a short while: a burst of calls is fast, an idle daemon small."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Job = Callable[[], None]
+
+IDLE_SECONDS = 5.0
+STACK_SIZE = 512 * 1024
+"""Address space per thread; the default of 8 MiB would exhaust that of a 32-bit board."""
+
+
+class Workers:
+    """Runs each job at once, in a thread that is free or in a new one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._changed = threading.Condition()
+        self._jobs: deque[Job] = deque()
+        self._idle = 0
+
+    def submit(self, job: Job) -> None:
+        """Start ``job``; it has to handle its own errors."""
+        with self._changed:
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+                return
+        before = threading.stack_size(STACK_SIZE)
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        finally:
+            threading.stack_size(before)
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            job()
+
+    def _next(self) -> Job | None:
+        with self._changed:
+            if not self._jobs:
+                self._idle += 1
+                self._changed.wait(IDLE_SECONDS)
+                self._idle -= 1
+            return self._jobs.popleft() if self._jobs else None
