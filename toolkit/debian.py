@@ -357,14 +357,17 @@ def _machine_acquire() -> list[str]:
 
 
 def parse_uris(text: str) -> list[Deb]:
-    """The files in the output of ``apt-get --print-uris``: ``'URI' NAME SIZE KIND:SUM``."""
+    """The files in the output of ``apt-get --print-uris``: ``'URI' NAME SIZE [KIND:SUM]``.
+
+    ``install`` prints only MD5 sums: a line of an archive without them ends after the size.
+    """
     debs = []
     for line in text.splitlines():
         words = line.split()
-        if len(words) != 4 or not words[0].startswith("'") or not words[1].endswith(".deb"):
+        if len(words) < 3 or not words[0].startswith("'") or not words[1].endswith(".deb"):
             continue
         package, version, arch = words[1].removesuffix(".deb").split("_")
-        kind, _, checksum = words[3].partition(":")
+        kind, _, checksum = words[3].partition(":") if len(words) > 3 else ("", "", "")
         sha256 = checksum if kind == "SHA256" else ""
         debs.append(
             Deb(package, urllib.parse.unquote(version), arch, words[1], int(words[2]), sha256)

@@ -25,6 +25,11 @@ def test_an_md5_sum_is_not_taken_for_a_checksum() -> None:
     assert deb.sha256 == ""
 
 
+def test_an_archive_without_md5_sums_counts_too() -> None:
+    [deb] = debian.parse_uris(DOWNLOAD.rpartition(" ")[0])
+    assert (deb.package, deb.sha256) == ("busybox", "")
+
+
 @pytest.mark.parametrize(
     ("targets", "mirror", "security"),
     [
