@@ -1,0 +1,571 @@
+/* The commands on the PATH (ctr, pinnaced, ...) are this program under other names.
+ *
+ * It hands its arguments, environment, working directory and standard descriptors to the keeper, a warm
+ * Python that forks the command, and then stands in for it: signals are passed on, the exit status is taken
+ * over. When no keeper answers, or this user may not use it, it executes Python directly: slower, same
+ * result. A command is never started twice: once the keeper has named a process there is no second way.
+ *
+ * The conversation, over a unix stream socket, is frames of a 32-bit little-endian length and JSON:
+ *   -> {"op":"cli","argv":[...],"cwd_fd":true,"env":[["K","V"],...],"umask":18,"release":"/opt/..."}
+ *      with the descriptors stdin, stdout, stderr and working directory on its first byte (unix(7), SCM_RIGHTS)
+ *   <- {"pid":N}
+ *   -> {"op":"signal","signal":N}      any number of times
+ *   <- {"exit":N} or {"signal":N}
+ * Bytes that are not UTF-8 travel as lone surrogates U+DC80..U+DCFF, Python's "surrogateescape" (PEP 383).
+ *
+ * Job control: the forked command is not in the terminal's session, so the kernel neither signals it nor
+ * stops it. This process is, and passes on what it gets; Ctrl-Z stops the command first and this process
+ * after it. In the background on a terminal the command would take the shell's input, which the kernel could
+ * not prevent: then Python is executed directly and the usual rules hold.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define KEEPER "/run/pinnace/keeper.sock"
+#define COMMAND "/libexec/command.py"
+#define REPLY_MAX 4096
+#define EXIT_LOST 125 /* the keeper went away while the command ran; as env(1) and docker use it */
+
+extern char **environ;
+
+/* Text being made. The first pass, without storage, only counts; the second fills. */
+struct text {
+    unsigned char *data;
+    size_t used;
+};
+
+static void put(struct text *out, unsigned char byte)
+{
+    if (out->data)
+        out->data[out->used] = byte;
+    out->used++;
+}
+
+static void put_all(struct text *out, const char *bytes)
+{
+    while (*bytes)
+        put(out, (unsigned char)*bytes++);
+}
+
+/* The length of the valid UTF-8 sequence at s, 0 when there is none (Unicode 15, table 3-7).
+ * s ends with a zero byte, which is never a continuation, so that no read goes past it. */
+static size_t utf8_length(const unsigned char *s)
+{
+    unsigned char low = 0x80, high = 0xBF;
+    size_t more;
+
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] >= 0xC2 && s[0] <= 0xDF)
+        more = 1;
+    else if (s[0] >= 0xE0 && s[0] <= 0xEF)
+        more = 2;
+    else if (s[0] >= 0xF0 && s[0] <= 0xF4)
+        more = 3;
+    else
+        return 0;
+    if (s[0] == 0xE0)
+        low = 0xA0;
+    else if (s[0] == 0xED)
+        high = 0x9F;
+    else if (s[0] == 0xF0)
+        low = 0x90;
+    else if (s[0] == 0xF4)
+        high = 0x8F;
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i <= more; i++)
+        if (s[i] < 0x80 || s[i] > 0xBF)
+            return 0;
+    return more + 1;
+}
+
+static void put_escape(struct text *out, unsigned value)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    put_all(out, "\\u");
+    for (int shift = 12; shift >= 0; shift -= 4)
+        put(out, (unsigned char)hex[value >> shift & 0xF]);
+}
+
+/* A JSON string of the bytes from s to its end, or to the first `stop` when that is not zero. */
+static void put_string(struct text *out, const char *from, char stop)
+{
+    const unsigned char *s = (const unsigned char *)from;
+
+    put(out, '"');
+    while (*s && (!stop || *s != (unsigned char)stop)) {
+        size_t length = utf8_length(s);
+        if (length == 0) {
+            put_escape(out, 0xDC00u + *s++);
+        } else if (*s < 0x20 || *s == 0x7F) {
+            put_escape(out, *s++);
+        } else {
+            if (*s == '"' || *s == '\\')
+                put(out, '\\');
+            while (length--)
+                put(out, *s++);
+        }
+    }
+    put(out, '"');
+}
+
+static void put_number(struct text *out, unsigned value)
+{
+    char digits[12];
+    size_t at = sizeof digits;
+
+    digits[--at] = 0;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    put_all(out, digits + at);
+}
+
+static void put_request(struct text *out, char **argv, unsigned mask, const char *release)
+{
+    put_all(out, "{\"op\":\"cli\",\"cwd_fd\":true,\"umask\":");
+    put_number(out, mask);
+    put_all(out, ",\"release\":");
+    put_string(out, release, 0);
+    put_all(out, ",\"argv\":[");
+    for (size_t i = 0; argv[i]; i++) {
+        if (i)
+            put(out, ',');
+        put_string(out, argv[i], 0);
+    }
+    put_all(out, "],\"env\":[");
+    for (size_t i = 0, many = 0; environ[i]; i++) {
+        const char *equals = strchr(environ[i], '=');
+        if (!equals || equals == environ[i])
+            continue; /* not a variable: nothing that setenv(3) could have made */
+        put_all(out, many++ ? ",[" : "[");
+        put_string(out, environ[i], '=');
+        put(out, ',');
+        put_string(out, equals + 1, 0);
+        put(out, ']');
+    }
+    put_all(out, "]}");
+}
+
+static void say(const char *first, const char *second)
+{
+    struct text line = {0};
+    unsigned char bytes[512];
+
+    line.data = bytes;
+    if (strlen(first) + strlen(second) < sizeof bytes) {
+        put_all(&line, first);
+        put_all(&line, second);
+        put(&line, '\n');
+        if (write(STDERR_FILENO, bytes, line.used) < 0)
+            return; /* nobody listens */
+    }
+}
+
+/* Sockets. Every function here returns 0, or -1 when the peer is gone or broken. */
+
+static int write_all(int fd, const unsigned char *data, size_t size)
+{
+    while (size) {
+        ssize_t sent = send(fd, data, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return -1;
+        data += sent;
+        size -= (size_t)sent;
+    }
+    return 0;
+}
+
+/* Sends data with descriptors on its first byte. */
+static int write_with(int fd, const unsigned char *data, size_t size, const int *fds, size_t count)
+{
+    union {
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    struct cmsghdr *header;
+    ssize_t sent;
+
+    memset(&control, 0, sizeof control);
+    message.msg_control = control.bytes;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+    do
+        sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent <= 0)
+        return -1;
+    return write_all(fd, data + sent, size - (size_t)sent);
+}
+
+static int connect_keeper(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    int fd, done;
+
+    if (!*path || strlen(path) >= sizeof address.sun_path)
+        return -1;
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    do
+        done = connect(fd, (struct sockaddr *)&address, sizeof address);
+    while (done < 0 && errno == EINTR);
+    if (done < 0 && errno == EISCONN)
+        done = 0; /* it was connected when the signal came */
+    /* Only root or ourselves may be given our descriptors. */
+    if (done < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
+        (peer.uid != 0 && peer.uid != geteuid())) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void store_length(unsigned char *four, size_t size)
+{
+    for (int i = 0; i < 4; i++)
+        four[i] = (unsigned char)(size >> (8 * i));
+}
+
+/* Asks for the command. 0 when the whole request was taken. */
+static int send_request(int fd, char **argv, unsigned mask, const char *release)
+{
+    struct text out = {0};
+    int fds[4] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, -1};
+    size_t size;
+    int failed;
+
+    fds[3] = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fds[3] < 0)
+        return -1;
+    put_request(&out, argv, mask, release);
+    size = out.used + 4;
+    if (out.used > INT32_MAX)
+        return -1;
+    out.data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (out.data == MAP_FAILED)
+        return -1;
+    store_length(out.data, out.used);
+    out.used = 4;
+    put_request(&out, argv, mask, release);
+    failed = write_with(fd, out.data, size, fds, 4);
+    munmap(out.data, size);
+    close(fds[3]);
+    return failed;
+}
+
+/* A reply arrives in pieces; `have` counts what is there of the length and the text behind it. */
+struct reply {
+    unsigned char bytes[4 + REPLY_MAX + 1];
+    size_t have;
+};
+
+static size_t reply_size(const struct reply *reply)
+{
+    return (size_t)reply->bytes[0] | (size_t)reply->bytes[1] << 8 | (size_t)reply->bytes[2] << 16 |
+           (size_t)reply->bytes[3] << 24;
+}
+
+/* Reads on. 1: a whole reply is there, ended by a zero byte; 0: not yet; -1: gone or broken. */
+static int read_reply(int fd, struct reply *reply)
+{
+    size_t want = 4;
+    ssize_t got;
+
+    if (reply->have >= 4) {
+        want = 4 + reply_size(reply);
+        if (want > 4 + REPLY_MAX)
+            return -1;
+    }
+    got = recv(fd, reply->bytes + reply->have, want - reply->have, MSG_DONTWAIT);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
+        return 0;
+    if (got <= 0)
+        return -1;
+    reply->have += (size_t)got;
+    if (reply->have < 4 || reply_size(reply) == 0)
+        return reply->have < 4 ? 0 : -1;
+    if (reply->have < 4 + reply_size(reply))
+        return 0;
+    reply->bytes[reply->have] = 0;
+    return 1;
+}
+
+/* The number behind "key": in a reply, or -1. Replies are flat objects of small numbers. */
+static int number_in(const struct reply *reply, const char *key)
+{
+    const char *at = strstr((const char *)reply->bytes + 4, key);
+    int value = 0;
+
+    if (!at)
+        return -1;
+    at += strlen(key);
+    while (*at == ' ' || *at == ':')
+        at++;
+    if (*at < '0' || *at > '9')
+        return -1;
+    for (; *at >= '0' && *at <= '9' && value < INT_MAX / 10 - 1; at++)
+        value = value * 10 + (*at - '0');
+    return value;
+}
+
+/* Signals */
+
+static const int passed_on[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGTSTP,
+                                SIGCONT, SIGWINCH, SIGUSR1, SIGUSR2};
+#define PASSED_ON (sizeof passed_on / sizeof passed_on[0])
+
+static volatile sig_atomic_t pending[PASSED_ON];
+
+static void note_signal(int signal)
+{
+    for (size_t i = 0; i < PASSED_ON; i++)
+        if (passed_on[i] == signal)
+            pending[i] = 1;
+}
+
+/* From here on the signals only arrive inside ppoll(2), which gets `inside` as its mask. */
+static void hold_signals(sigset_t *inside)
+{
+    struct sigaction action = {.sa_handler = note_signal}, before;
+    sigset_t held;
+
+    sigemptyset(&held);
+    for (size_t i = 0; i < PASSED_ON; i++)
+        sigaddset(&held, passed_on[i]);
+    sigprocmask(SIG_BLOCK, &held, inside);
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < PASSED_ON; i++) {
+        /* Ignored by who started us (nohup, a shell's `&`): stays so. */
+        if (sigaction(passed_on[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN)
+            continue;
+        sigaction(passed_on[i], &action, NULL);
+        sigdelset(inside, passed_on[i]);
+    }
+}
+
+static void release_signals(const sigset_t *inside)
+{
+    struct sigaction before;
+
+    for (size_t i = 0; i < PASSED_ON; i++)
+        if (sigaction(passed_on[i], NULL, &before) == 0 && before.sa_handler == note_signal)
+            signal(passed_on[i], SIG_DFL);
+    sigprocmask(SIG_SETMASK, inside, NULL);
+}
+
+static int send_signal(int fd, int signal)
+{
+    unsigned char bytes[64];
+    struct text out = {.data = bytes, .used = 4};
+
+    put_all(&out, "{\"op\":\"signal\",\"signal\":");
+    put_number(&out, (unsigned)signal);
+    put(&out, '}');
+    store_length(bytes, out.used - 4);
+    return write_all(fd, bytes, out.used);
+}
+
+static int pass_on_signals(int fd)
+{
+    for (size_t i = 0; i < PASSED_ON; i++) {
+        if (!pending[i])
+            continue;
+        pending[i] = 0;
+        if (passed_on[i] != SIGTSTP) {
+            if (send_signal(fd, passed_on[i]) < 0)
+                return -1;
+            continue;
+        }
+        /* The command's process group is orphaned for the terminal, so SIGTSTP would do nothing there. */
+        if (send_signal(fd, SIGSTOP) < 0)
+            return -1;
+        raise(SIGSTOP);
+        /* Continued: SIGCONT is pending by now and is passed on in its turn. */
+    }
+    return 0;
+}
+
+/* Ends as the command ended. */
+static void die_of(int signal_number)
+{
+    sigset_t only;
+
+    signal(signal_number, SIG_DFL);
+    sigemptyset(&only);
+    sigaddset(&only, signal_number);
+    sigprocmask(SIG_UNBLOCK, &only, NULL);
+    raise(signal_number);
+    _exit(128 + signal_number);
+}
+
+/* Waits for one whole reply while passing signals on. -1 when the keeper is gone. */
+static int next_reply(int fd, struct reply *reply, const sigset_t *inside)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int whole;
+
+    reply->have = 0;
+    for (;;) {
+        int ready = ppoll(&wait, 1, NULL, inside);
+        if (pass_on_signals(fd) < 0)
+            return -1;
+        if (ready < 0 && errno != EINTR)
+            return -1;
+        if (ready <= 0)
+            continue;
+        whole = read_reply(fd, reply);
+        if (whole != 0)
+            return whole < 0 ? -1 : 0;
+    }
+}
+
+/* Runs the command through the keeper and does not return, unless nothing was started. */
+static void run_warm(int fd, char **argv, unsigned mask, const char *release)
+{
+    struct termios terminal;
+    struct reply reply;
+    sigset_t inside;
+    int has_terminal = tcgetattr(STDIN_FILENO, &terminal) == 0;
+    int value;
+
+    if (send_request(fd, argv, mask, release) < 0)
+        return;
+    hold_signals(&inside);
+    if (next_reply(fd, &reply, &inside) < 0 || number_in(&reply, "\"pid\"") < 0) {
+        release_signals(&inside);
+        return; /* refused, or an older protocol: nothing runs yet */
+    }
+    while (next_reply(fd, &reply, &inside) == 0) {
+        value = number_in(&reply, "\"exit\"");
+        if (value >= 0)
+            _exit(value & 0xFF);
+        value = number_in(&reply, "\"signal\"");
+        if (value > 0 && value < 128) {
+            /* It had no chance to put the terminal back. */
+            if (has_terminal)
+                tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal);
+            die_of(value);
+        }
+    }
+    if (has_terminal)
+        tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal);
+    say(argv[0], ": the keeper went away while the command ran; see: journalctl -u pinnace-keeper");
+    _exit(EXIT_LOST);
+}
+
+/* Executes Python directly. Returns only when that is not possible. */
+static void run_cold(char **argv, const char *release)
+{
+    static const char *const pythons[] = {"/usr/bin/python3", "/usr/local/bin/python3"};
+    char script[PATH_MAX + sizeof COMMAND];
+    size_t count = 0;
+    char **words;
+
+    memcpy(script, release, strlen(release));
+    memcpy(script + strlen(release), COMMAND, sizeof COMMAND);
+    while (argv[count])
+        count++;
+    words = mmap(NULL, (count + 4) * sizeof *words, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (words == MAP_FAILED)
+        return;
+    words[0] = "python3";
+    words[1] = "-IS";
+    words[2] = script;
+    memcpy(words + 3, argv, (count + 1) * sizeof *words);
+    for (size_t i = 0; i < sizeof pythons / sizeof pythons[0]; i++)
+        execv(pythons[i], words);
+}
+
+/* The release this program belongs to: two levels above its own file. 0, or -1 when that is unknown. */
+static int find_release(char *path, size_t size)
+{
+    ssize_t length = readlink("/proc/self/exe", path, size - 1);
+
+    if (length <= 0 || (size_t)length >= size - 1)
+        return -1;
+    path[length] = 0;
+    for (int level = 0; level < 2; level++) {
+        char *slash = strrchr(path, '/');
+        if (!slash)
+            return -1;
+        *slash = 0;
+    }
+    return 0;
+}
+
+/* Descriptors 0 to 2 must be open: a socket that lands there would be taken for the command's own. */
+static int open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -1;
+    return close(fd);
+}
+
+static int in_background(void)
+{
+    pid_t foreground = tcgetpgrp(STDIN_FILENO);
+
+    return foreground > 0 && foreground != getpgrp();
+}
+
+int main(int argc, char **argv)
+{
+    char release[PATH_MAX];
+    const char *keeper = getenv("PINNACE_KEEPER"); /* empty: do without one */
+    mode_t mask;
+    int fd = -1;
+
+    if (argc < 1 || open_standard_descriptors() < 0)
+        return EXIT_LOST;
+    if (find_release(release, sizeof release) < 0) {
+        say(argv[0], ": cannot tell which release it belongs to: /proc/self/exe is not readable");
+        return EXIT_LOST;
+    }
+    mask = umask(0);
+    umask(mask);
+    if (!in_background())
+        fd = connect_keeper(keeper ? keeper : KEEPER);
+    if (fd >= 0) {
+        run_warm(fd, argv, (unsigned)mask, release);
+        close(fd);
+    }
+    run_cold(argv, release);
+    say(argv[0], ": no keeper answers and there is no /usr/bin/python3; install Debian's python3");
+    return EXIT_LOST;
+}

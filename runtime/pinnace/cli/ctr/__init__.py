@@ -1,0 +1,113 @@
+"""``ctr``: the administrator's command for the daemon, compatible with containerd's.
+
+This module is the table of what there is; each command's code is in a module of its own, imported when the
+command runs.
+"""
+
+from __future__ import annotations
+
+from pinnace.cli import options
+from pinnace.cli.options import Command, duration, switch, text
+from pinnace.version import VERSION
+
+
+def _leaf(name: str, module: str, about: str, *aliases: str) -> Command:
+    return Command(name, about, aliases=aliases, module=f"pinnace.cli.ctr.{module}")
+
+
+def _group(name: str, about: str, commands: tuple[Command, ...], *aliases: str) -> Command:
+    return Command(name, about, aliases=aliases, commands=commands)
+
+
+_REMOVE = ("del", "remove", "rm")
+
+_CONTAINERS = (
+    _leaf("delete", "containers.remove", "delete containers that have no running task", *_REMOVE),
+    _leaf("info", "containers.info", "show everything recorded about a container"),
+    _leaf("label", "containers.label", "set and clear labels of a container"),
+    _leaf("list", "containers.list", "list containers", "ls"),
+)
+_CONTENT = (
+    _leaf("delete", "content.remove", "delete blobs", *_REMOVE),
+    _leaf("get", "content.get", "write a blob to standard output"),
+    _leaf("label", "content.label", "set and clear labels of a blob"),
+    _leaf("list", "content.list", "list the blobs of the content store", "ls"),
+)
+_IMAGES = (
+    _leaf("check", "images.check", "tell which images are complete and unpacked"),
+    _leaf("delete", "images.remove", "delete images by name", *_REMOVE),
+    _leaf("export", "images.export", "write images to an archive"),
+    _leaf("import", "images.load", "read images from an archive"),
+    _leaf("label", "images.label", "set and clear labels of an image"),
+    _leaf("list", "images.list", "list images", "ls"),
+    _leaf("pull", "images.pull", "fetch an image from a registry and unpack it"),
+    _leaf("tag", "images.tag", "give an image further names"),
+)
+_LEASES = (
+    _leaf("create", "leases.create", "make a lease, which keeps content from being collected"),
+    _leaf("delete", "leases.remove", "delete leases", *_REMOVE),
+    _leaf("list", "leases.list", "list leases", "ls"),
+)
+_NAMESPACES = (
+    _leaf("create", "namespaces.create", "make a namespace", "c"),
+    _leaf("label", "namespaces.label", "set and clear labels of a namespace"),
+    _leaf("list", "namespaces.list", "list namespaces", "ls"),
+    _leaf("remove", "namespaces.remove", "delete empty namespaces", "rm"),
+)
+_SNAPSHOTS = (
+    _leaf("delete", "snapshots.remove", "delete snapshots", *_REMOVE),
+    _leaf("info", "snapshots.info", "show everything recorded about a snapshot"),
+    _leaf("list", "snapshots.list", "list snapshots", "ls"),
+    _leaf("usage", "snapshots.usage", "show what snapshots take on disk"),
+)
+_TASKS = (
+    _leaf("attach", "tasks.attach", "connect this terminal or these streams to a running task"),
+    _leaf("delete", "tasks.remove", "delete tasks that have ended", *_REMOVE),
+    _leaf("kill", "tasks.kill", "send a signal to a task (SIGTERM by default)"),
+    _leaf("list", "tasks.list", "list tasks", "ls"),
+    _leaf("metrics", "tasks.metrics", "show what a task uses: memory, processor time, processes", "metric"),
+    _leaf("pause", "tasks.pause", "freeze a task"),
+    _leaf("ps", "tasks.ps", "list the processes of a task"),
+    _leaf("resume", "tasks.resume", "let a frozen task go on"),
+    _leaf("start", "tasks.start", "start the task of a container that was created"),
+)  # fmt: skip
+
+APP = Command(
+    "ctr",
+    "work with the container daemon: images, containers and their tasks",
+    version=VERSION,
+    details="Compatible with containerd's ctr, and able to drive any containerd.\n"
+    "Flags stand before arguments; everything happens in one namespace (--namespace).",
+    flags=(
+        switch("debug", about="print each call to the daemon and how long it took"),
+        text(
+            "address", "a", env="CONTAINERD_ADDRESS",
+            about="the daemon's socket; default: /run/pinnace/pinnace.sock, then /run/containerd/containerd.sock",
+        ),
+        duration("timeout", about="longest time for the whole command (0s: no limit)"),
+        duration("connect-timeout", about="longest time for connecting (0s: 10s)"),
+        text(
+            "namespace", "n", default="default", env="CONTAINERD_NAMESPACE",
+            about="the namespace to work in",
+        ),
+        switch("version", "v", about="print the version"),
+    ),
+    commands=(
+        _group("plugins", "parts of the daemon", (_leaf("list", "plugins", "list the parts of the daemon", "ls"),), "plugin"),
+        _leaf("version", "version", "print the versions of this command and of the daemon"),
+        _group("containers", "containers: what would run, with which root", _CONTAINERS, "c", "container"),
+        _group("content", "the content store: blobs by digest", _CONTENT),
+        _leaf("events", "events", "print what happens in the daemon, as it happens", "event"),
+        _group("images", "images: names for content", _IMAGES, "image", "i"),
+        _leaf("info", "info", "show who the daemon is"),
+        _group("leases", "leases: what must not be collected", _LEASES),
+        _group("namespaces", "namespaces: separate worlds of one daemon", _NAMESPACES, "namespace", "ns"),
+        _group("snapshots", "snapshots: file systems of images and containers", _SNAPSHOTS, "snapshot"),
+        _group("tasks", "tasks: containers that run", _TASKS, "t", "task"),
+    ),
+)  # fmt: skip
+
+
+def main(words: list[str]) -> int:
+    """Run ``ctr`` with the words behind its name; returns the exit status."""
+    return options.run(APP, words)

@@ -1,0 +1,57 @@
+"""Flags that several verbs share."""
+
+from __future__ import annotations
+
+from pinnace.cli.containers import RUNTIME, SNAPSHOTTER
+from pinnace.cli.options import Flag, integer, number, switch, text, texts
+from pinnace.cli.stdio import FIFO_DIRECTORY
+
+SNAPSHOTTER_FLAG = text(
+    "snapshotter", env="CONTAINERD_SNAPSHOTTER", default=SNAPSHOTTER,
+    about="which snapshotter holds the file systems",
+)  # fmt: skip
+PLATFORM = text("platform", about="use the image's part for this platform (linux/arm/v6)")
+
+CONTAINER: tuple[Flag, ...] = (
+    SNAPSHOTTER_FLAG,
+    texts("snapshotter-label", about="label of the new snapshot (KEY=VALUE)"),
+    text("config", "c", about="take the whole runtime specification from this file"),
+    text("cwd", about="working directory of the process"),
+    texts("env", about="set an environment variable (NAME=VALUE)"),
+    text("env-file", about="set environment variables from a file, one NAME=VALUE a line"),
+    texts("label", about="label of the container (KEY=VALUE)"),
+    texts("annotation", about="annotation of the runtime specification (KEY=VALUE)"),
+    texts("mount", about="a further mount (type=bind,src=/tmp,dst=/host,options=rbind:ro)"),
+    switch("net-host", about="use the host's network"),
+    switch("privileged", about="lift the restrictions: capabilities, devices, hidden paths"),
+    switch("read-only", about="make the root file system read-only"),
+    text("runtime", default=RUNTIME, about="the runtime's name"),
+    switch("tty", "t", about="give the process a terminal"),
+    texts("with-ns", about="join a namespace that exists (TYPE:PATH, network:/run/netns/x)"),
+    text("pid-file", about="write the task's process id to this file"),
+    switch("allow-new-privs", about="let the process gain privileges (set-user-id programs)"),
+    integer("memory-limit", about="most memory the container may use, in bytes"),
+    texts("device", about="a device node to add, or a directory of them"),
+    texts("cap-add", about="add a capability (CAP_NET_ADMIN)"),
+    texts("cap-drop", about="drop a capability (CAP_MKNOD)"),
+    text("seccomp-profile", about="filter system calls by this profile (runtime specification form)"),
+    text("hostname", about="the container's host name"),
+    text("user", "u", about="run as this user (NAME|UID[:GROUP|GID])"),
+    switch("rootfs", about="the first argument is a directory with a root file system, not an image"),
+    number("cpus", about="most processor time, in processors (0.5)"),
+    integer("cpu-shares", about="weight of processor time against other containers (1024 is usual)"),
+    integer("cpu-quota", about="processor time per period, in microseconds", default=-1),
+    integer("cpu-period", about="length of a period, in microseconds"),
+    text("cpuset-cpus", about="processors it may run on (0-2,4)"),
+    text("cpuset-mems", about="memory nodes it may use"),
+    text("rlimit-nofile", about="limit of open files (SOFT or SOFT:HARD)"),
+    text("cgroup", about='path of its cgroup; "" for none'),
+)  # fmt: skip
+"""What ``run`` and ``containers create`` take for the container."""
+
+STDIO: tuple[Flag, ...] = (
+    switch("null-io", about="connect the process's streams to nothing"),
+    text("log-uri", about="where its output goes instead of here (file:///var/log/x)"),
+    text("fifo-dir", default=FIFO_DIRECTORY, about="where the FIFOs of its streams are made"),
+)
+"""Where the streams of a new process go."""

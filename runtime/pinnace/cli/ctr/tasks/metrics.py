@@ -1,0 +1,69 @@
+"""``ctr tasks metrics``: what a task uses, from its cgroup (version 1 or 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pinnace.api.schema import cgroups1, cgroups2
+from pinnace.api.schema.tasks import MetricsRequest, Tasks
+from pinnace.cli.client import Client
+from pinnace.cli.ctr.common import json_out, rfc3339, table
+from pinnace.cli.ctr.events import plain
+from pinnace.cli.options import Flag, text
+from pinnace.errors import InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from pinnace.api.codec import Message
+    from pinnace.api.schema.types import Metric
+    from pinnace.cli.options import Call
+
+USAGE = "CONTAINER"
+FLAGS: tuple[Flag, ...] = (text("format", default="table", about='"table" or "json"'),)
+
+
+def run(call: Call) -> int:
+    container_id = call.argument(0, "container id must be provided")
+    wanted = call.text("format")
+    if wanted not in ("table", "json"):
+        raise InvalidArgument(f'invalid format "{wanted}": table or json is expected')
+    with Client.of(call) as client:
+        request = MetricsRequest(filters=[f"id=={container_id}"])
+        found = client.call(Tasks.metrics, request).metrics
+    if not found:
+        raise NotFound(f'no metrics for "{container_id}": it has no running task')
+    data = decode(found[0])
+    if wanted == "json":
+        json_out(plain(data))
+        return 0
+    rows = ["ID\tTIMESTAMP\t", f"{found[0].id}\t{rfc3339(found[0].timestamp)}\t"]
+    table(rows, minimum=1, padding=8)
+    table(["", "METRIC\tVALUE\t", *_rows(data)], minimum=1, padding=8)
+    return 0
+
+
+def decode(metric: Metric) -> Message:
+    """The measurements inside, for either version of cgroups."""
+    if metric.data is not None:
+        for kind in (cgroups1.Metrics, cgroups2.Metrics):
+            if metric.data.holds(kind):
+                return metric.data.unpack(kind)
+    kind_name = metric.data.type_url if metric.data else "nothing"
+    raise InvalidArgument(f"metrics of an unknown kind: {kind_name}")
+
+
+def _rows(data: Message) -> Iterator[str]:
+    for name, value in _leaves("", plain(data)):
+        yield f"{name}\t{value}\t"
+
+
+def _leaves(prefix: str, values: dict[str, object]) -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _leaves(f"{path}.", value)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for index, each in enumerate(value):
+                yield from _leaves(f"{path}.{index}.", each)
+        else:
+            yield path, value

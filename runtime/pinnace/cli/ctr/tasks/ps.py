@@ -1,0 +1,32 @@
+"""``ctr tasks ps``: the processes of a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinnace.api.schema.runc import ProcessDetails
+from pinnace.api.schema.tasks import ListPidsRequest, Tasks
+from pinnace.cli.client import Client
+from pinnace.cli.ctr.common import table
+
+if TYPE_CHECKING:
+    from pinnace.api.schema.wellknown import Any as AnyMessage
+    from pinnace.cli.options import Call, Flag
+
+USAGE = "CONTAINER"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(call: Call) -> int:
+    container_id = call.argument(0, "container id must be provided")
+    with Client.of(call) as client:
+        found = client.call(Tasks.list_pids, ListPidsRequest(container_id=container_id)).processes
+    table(["PID\tINFO", *(f"{each.pid}\t{_info(each.info)}" for each in found)], minimum=1)
+    return 0
+
+
+def _info(info: AnyMessage | None) -> str:
+    """``exec_id:"x"`` for a process that was added, ``-`` for the others."""
+    if info is None or not info.holds(ProcessDetails):
+        return "-"
+    return f'exec_id:"{info.unpack(ProcessDetails).exec_id}"'

@@ -1,0 +1,21 @@
+"""``ctr tasks resume``: let a frozen task go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinnace.api.schema.tasks import ResumeTaskRequest, Tasks
+from pinnace.cli.client import Client
+
+if TYPE_CHECKING:
+    from pinnace.cli.options import Call, Flag
+
+USAGE = "CONTAINER"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(call: Call) -> int:
+    container_id = call.argument(0, "container id must be provided")
+    with Client.of(call) as client:
+        client.call(Tasks.resume, ResumeTaskRequest(container_id=container_id))
+    return 0

@@ -1,0 +1,69 @@
+"""Where every command of the runtime starts: the name it was called by picks the program.
+
+The keeper calls :func:`main` in a forked child, the cold path in a fresh interpreter; both get the same
+words, the same errors and the same exit statuses. Nothing here imports a program before it is chosen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from pinnace.errors import Error
+
+PROGRAMS = {
+    "ctr": "pinnace.cli.ctr:main",
+    "pinnaced": "pinnace.cli.pinnaced:main",
+    "containerd": "pinnace.cli.pinnaced:main",
+}
+"""Program name to the function that takes the words behind it and returns an exit status."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the program that ``argv[0]``'s last part names; returns the exit status.
+
+    An :class:`pinnace.errors.Error` becomes one line on standard error. An interrupt exits with 130
+    and a reader that went away with 141, as a shell reports the signals.
+    """
+    name = os.path.basename(argv[0]) if argv else ""
+    entry = PROGRAMS.get(name)
+    if entry is None:
+        known = ", ".join(sorted(PROGRAMS))
+        sys.stderr.write(f"pinnace: there is no program {name!r} (known: {known})\n")
+        return 127
+    try:
+        status = _load(entry)(list(argv[1:]))
+        sys.stdout.flush()
+    except Error as problem:
+        _flush_quietly()
+        sys.stderr.write(f"{name}: {problem}\n")
+        return problem.exit_status
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _load(entry: str) -> Callable[[list[str]], int]:
+    module, _, function = entry.partition(":")
+    return cast("Callable[[list[str]], int]", getattr(importlib.import_module(module), function))
+
+
+def _flush_quietly() -> None:
+    """What was printed before an error belongs before the error's line."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    # `python -m pinnace.cli.main NAME ARGUMENTS...`, as the launcher does when no keeper answers.
+    sys.exit(main(sys.argv[1:]))

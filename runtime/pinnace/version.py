@@ -1,0 +1,3 @@
+"""The version of the runtime, as every command and the daemon give it."""
+
+VERSION = "0.1.0"

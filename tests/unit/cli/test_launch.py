@@ -1,0 +1,269 @@
+"""The C launcher against a keeper made of a few lines: what it sends, what it does with the answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.paths import RUNTIME
+
+SOURCE = RUNTIME / "native" / "launch.c"
+COMPILER = shutil.which("gcc") or shutil.which("cc")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow"]
+SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+Script = Callable[["Session"], None]
+
+
+class Session:
+    """The keeper's side of one conversation."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        first, self.fds, _, _ = socket.recv_fds(connection, 4, 8)
+        self.request = self._body(first)
+
+    def _body(self, head: bytes) -> dict[str, Any]:
+        (size,) = struct.unpack("<I", head + self._exactly(4 - len(head)))
+        document: dict[str, Any] = json.loads(self._exactly(size))
+        return document
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = self.connection.recv(size - len(data))
+            assert piece, "the launcher hung up"
+            data += piece
+        return data
+
+    def next(self) -> dict[str, Any]:
+        return self._body(self._exactly(4))
+
+    def say(self, **document: Any) -> None:
+        body = json.dumps(document).encode()
+        self.connection.sendall(struct.pack("<I", len(body)) + body)
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release with the launcher, instrumented, and a cold path that says it was taken."""
+    root = tmp_path_factory.mktemp("release")
+    (root / "bin").mkdir()
+    (root / "libexec").mkdir()
+    assert COMPILER
+    base = [COMPILER, "-std=gnu11", *WARNINGS, str(SOURCE), "-o", str(root / "bin/ctr")]
+    if subprocess.run([*base, *SANITIZERS], capture_output=True, check=False).returncode:
+        subprocess.run(base, check=True)  # no sanitizer libraries on this machine
+    (root / "libexec/command.py").write_text("import sys\nprint('cold', sys.argv[1:])\n")
+    return root
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Callable[[Script], Path]]:
+    """Serve one session with a script; gives the socket's path."""
+    threads = []
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "keeper.sock"))
+    server.listen()
+    server.settimeout(10)
+    problems: list[BaseException] = []
+
+    def start(script: Script) -> Path:
+        def serve() -> None:
+            try:
+                with server.accept()[0] as connection:
+                    session = Session(connection)
+                    script(session)
+                    for fd in session.fds:
+                        os.close(fd)
+            except BaseException as problem:
+                problems.append(problem)
+
+        threads.append(threading.Thread(target=serve))
+        threads[-1].start()
+        return tmp_path / "keeper.sock"
+
+    yield start
+    for thread in threads:
+        thread.join()
+    server.close()
+    assert not problems, problems
+
+
+def launch(release: Path, keeper: Path | str, *args: bytes | str, **options: Any) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+    env = {"PINNACE_KEEPER": str(keeper), "ASAN_OPTIONS": "detect_leaks=0", **options.pop("env", {})}  # fmt: skip
+    return subprocess.run(
+        [release / "bin/ctr", *args], env=env, capture_output=True, check=False, timeout=20, **options
+    )  # fmt: skip
+
+
+def test_hands_over_arguments_environment_and_descriptors(
+    release: Path, keeper: Callable[[Script], Path], tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def script(session: Session) -> None:
+        seen.update(session.request)
+        stdin, stdout, stderr, cwd = session.fds
+        seen["stdin"] = os.read(stdin, 100)
+        seen["cwd"] = os.readlink(f"/proc/self/fd/{cwd}")
+        os.write(stdout, b"out")
+        os.write(stderr, b"err")
+        session.say(pid=1)
+        session.say(exit=42)
+
+    path = keeper(script)
+    done = launch(
+        release, path, "run", b"caf\xc3\xa9", b"bad\xff\xc3", 'q"\\\n', cwd=tmp_path, input=b"typed",
+        env={"EMPTY": "", "A": "x=y"}, umask=0o027,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (42, b"out", b"err")
+    words = [os.fsencode(word) for word in seen["argv"]]
+    assert words == [os.fsencode(release / "bin/ctr"), b"run", b"caf\xc3\xa9", b"bad\xff\xc3", b'q"\\\n']  # fmt: skip
+    assert (seen["op"], seen["umask"], seen["cwd_fd"]) == ("cli", 0o027, True)
+    assert dict(seen["env"])["A"] == "x=y"
+    assert dict(seen["env"])["EMPTY"] == ""
+    assert (seen["stdin"], seen["cwd"]) == (b"typed", str(tmp_path))
+    assert seen["release"] == str(release)
+
+
+def test_a_large_environment_arrives_whole(release: Path, keeper: Callable[[Script], Path]) -> None:
+    big = {f"V{number}": "x" * 100_000 for number in range(12)}
+    seen: dict[str, str] = {}
+
+    def script(session: Session) -> None:
+        seen.update(dict(session.request["env"]))
+        session.say(pid=1)
+        session.say(exit=0)
+
+    assert launch(release, keeper(script), env=big).returncode == 0
+    assert {name: seen[name] for name in big} == big
+
+
+def test_dies_of_the_signal_its_command_died_of(
+    release: Path, keeper: Callable[[Script], Path]
+) -> None:
+    def script(session: Session) -> None:
+        session.say(pid=1)
+        session.say(signal=int(signal.SIGTERM))
+
+    assert launch(release, keeper(script)).returncode == -signal.SIGTERM
+
+
+def test_passes_signals_on(release: Path, keeper: Callable[[Script], Path]) -> None:
+    started = threading.Event()
+    heard: list[dict[str, Any]] = []
+
+    def script(session: Session) -> None:
+        session.say(pid=1)
+        started.set()
+        heard.append(session.next())
+        heard.append(session.next())
+        session.say(exit=3)
+
+    env = {"PINNACE_KEEPER": str(keeper(script))}
+    with subprocess.Popen([release / "bin/ctr"], env=env) as process:
+        assert started.wait(10)
+        process.send_signal(signal.SIGINT)
+        while not heard:
+            pass
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(10) == 3
+    assert [each["signal"] for each in heard] == [signal.SIGINT, signal.SIGUSR1]
+    assert {each["op"] for each in heard} == {"signal"}
+
+
+def test_ctrl_z_stops_the_command_and_then_itself(
+    release: Path, keeper: Callable[[Script], Path]
+) -> None:
+    started = threading.Event()
+    heard: list[int] = []
+
+    def script(session: Session) -> None:
+        session.say(pid=1)
+        started.set()
+        heard.append(session.next()["signal"])
+        heard.append(session.next()["signal"])
+        session.say(exit=0)
+
+    env = {"PINNACE_KEEPER": str(keeper(script))}
+    process = subprocess.Popen([release / "bin/ctr"], env=env)
+    assert started.wait(10)
+    process.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(10) == 0
+    assert heard == [signal.SIGSTOP, signal.SIGCONT]
+
+
+@pytest.mark.parametrize("answer", ["nothing", "error", "garbage", "huge"])
+def test_runs_cold_when_the_keeper_starts_nothing(
+    release: Path, keeper: Callable[[Script], Path], answer: str
+) -> None:
+    def script(session: Session) -> None:
+        if answer == "error":
+            session.say(error="another release")
+        elif answer == "garbage":
+            session.connection.sendall(struct.pack("<I", 7) + b"\xff\0\xfe{{{{")
+        elif answer == "huge":
+            session.connection.sendall(struct.pack("<I", 0xFFFFFFF0) + b"x" * 100)
+
+    done = launch(release, keeper(script), "version")
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"cold ['{release}/bin/ctr', 'version']\n".encode(),
+    )
+
+
+@pytest.mark.parametrize("keeper_path", ["", "/nonexistent/keeper.sock", "x" * 300])
+def test_runs_cold_without_a_keeper(release: Path, keeper_path: str) -> None:
+    assert launch(release, keeper_path, "a").stdout == f"cold ['{release}/bin/ctr', 'a']\n".encode()
+
+
+def test_never_starts_a_command_twice(release: Path, keeper: Callable[[Script], Path]) -> None:
+    def script(session: Session) -> None:
+        session.say(pid=1)
+
+    done = launch(release, keeper(script))
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"the keeper went away" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_answers_in_pieces(release: Path, keeper: Callable[[Script], Path]) -> None:
+    import time
+
+    def script(session: Session) -> None:
+        for byte in struct.pack("<I", 10) + b'{"pid": 7}' + struct.pack("<I", 11) + b'{"exit": 9}':
+            session.connection.sendall(bytes([byte]))
+            time.sleep(0.001)
+
+    assert launch(release, keeper(script)).returncode == 9
+
+
+def test_closed_descriptors_are_not_taken_for_its_own(
+    release: Path, keeper: Callable[[Script], Path]
+) -> None:
+    def script(session: Session) -> None:
+        for fd in session.fds[:3]:
+            assert os.readlink(f"/proc/self/fd/{fd}") == "/dev/null"
+        session.say(pid=1)
+        session.say(exit=0)
+
+    path = keeper(script)
+    shell = f"exec '{release}/bin/ctr' <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", shell], env={"PINNACE_KEEPER": str(path)}, check=False)
+    assert done.returncode == 0
