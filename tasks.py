@@ -41,3 +41,16 @@ def registry(_: Context, action: str, arch: str = "", update: bool = False) -> i
     from toolkit.lab import command
 
     return command.run(action, arch=arch, update=update)
+
+
+@task(
+    help={
+        "arch": "only these architectures, separated by commas (armv6l,armv7l,arm64,amd64)",
+        "python": "the board's Python: 3.11 (Debian 12) or 3.13 (Debian 13)",
+    }
+)
+def bundle(_: Context, arch: str = "", python: str = "3.11") -> None:
+    """Build what a board gets: the runtime, its dependencies and native helpers."""
+    from toolkit.build import command
+
+    command.run(arch=arch, python=python)

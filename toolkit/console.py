@@ -29,6 +29,7 @@ from toolkit.errors import PinnaceError
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+_PIPE_WIDTH = 1000
 _MARKS = {"ok": ("✓", "green"), "changed": ("~", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "dim")}  # fmt: skip
 
 
@@ -122,13 +123,17 @@ def step(name: str, *, total: int | None = None) -> Iterator[Step]:
 def table(
     columns: Iterable[str], rows: Iterable[Iterable[str]], *, title: str | None = None
 ) -> None:
-    """Print a table on standard output, aligned, without boxes."""
-    grid = Table(
-        *columns, title=title, box=None, pad_edge=False, title_justify="left", header_style="bold"
-    )
+    """Print a table on standard output, aligned, without boxes.
+
+    Nothing is cut off: a narrow terminal folds a cell, and a pipe gets each row on one line.
+    """
+    grid = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
     for row in rows:
         grid.add_row(*row)
-    out.print(grid)
+    wide = out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+    wide.print(grid)
 
 
 def recap(title: str, counts: dict[str, int], seconds: float) -> None:

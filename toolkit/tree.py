@@ -34,6 +34,21 @@ class Tree:
         """The contents of a file; raises ``KeyError``."""
         return self._entries[path][1]
 
+    def mode(self, path: str) -> int:
+        """The permissions of an entry; raises ``KeyError``."""
+        return self._entries[path][0].mode
+
+    def target(self, path: str) -> str:
+        """Where a link points to; raises ``KeyError``."""
+        return self._entries[path][0].linkname
+
+    def files(self) -> list[str]:
+        """The paths of all regular files, sorted."""
+        return [path for path in self if self._entries[path][0].isreg()]
+
+    def symlinks(self) -> list[str]:
+        return [path for path in self if self._entries[path][0].issym()]
+
     def file(self, path: str, data: bytes | str, mode: int = 0o644) -> None:
         info = self._new(path, tarfile.REGTYPE, mode)
         self.add(info, data.encode() if isinstance(data, str) else data)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import ssl
 import subprocess
 from base64 import b64encode
@@ -11,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from toolkit import oci
+from toolkit import debian_program, oci
 from toolkit.arch import Arch
-from toolkit.debian import Archive
 from toolkit.errors import PinnaceError
 from toolkit.lab import images
 from toolkit.lab.authority import Authority
@@ -49,14 +47,9 @@ def _image(platform: str, content: str = "world") -> oci.Image:
 
 
 def _skopeo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Debian's skopeo with its own libraries: it is of a newer release than this machine may be."""
-    machine = Arch.from_machine(os.uname().machine).facts.debian
-    root = Archive(SUITE, machine).unpack(["skopeo"], dependencies=True)
-    [loader] = [*root.glob("usr/lib*/ld-linux-*.so.*"), *root.glob("lib*/ld-linux-*.so.*")][:1]
-    libraries = ":".join(str(path) for path in root.glob("usr/lib/*-linux-gnu*"))
-    command = [str(loader), "--library-path", libraries, str(root / "usr/bin/skopeo")]
+    skopeo = debian_program.command(SUITE, "skopeo", "usr/bin/skopeo")
     return subprocess.run(
-        [*command, "--insecure-policy", *arguments], capture_output=True, text=True, check=False
+        [*skopeo, "--insecure-policy", *arguments], capture_output=True, text=True, check=False
     )
 
 
