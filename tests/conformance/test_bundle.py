@@ -21,6 +21,8 @@ from toolkit.paths import cache_dir
 
 pytestmark = pytest.mark.peer
 
+_HERE = Arch.from_machine(os.uname().machine)
+
 
 @pytest.fixture
 def second_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -100,6 +102,22 @@ def test_pause_runs_on_an_armv6_processor_and_an_armv7_program_does_not() -> Non
     assert _emulated(new, "arm1176").returncode == -signal.SIGILL
 
 
+@pytest.mark.parametrize("python", bytecode.RELEASES)
+def test_ctr_starts_from_the_archive_without_a_keeper(python: str, tmp_path: Path) -> None:
+    with tarfile.open(bundle.build(_HERE, python).path) as archive:
+        archive.extractall(tmp_path / "release", filter="data")
+    (tmp_path / "ctr").symlink_to(tmp_path / "release/bin/ctr")
+    done = subprocess.run(
+        [tmp_path / "ctr", "--help"],
+        env={"PINNACE_KEEPER": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "images" in done.stdout
+
+
 @pytest.mark.parametrize("arch", Arch)
 def test_pause_is_a_few_kilobytes(arch: Arch) -> None:
     assert native.build("pause", arch, runtime_version()).stat().st_size < 8192
@@ -108,7 +126,7 @@ def test_pause_is_a_few_kilobytes(arch: Arch) -> None:
 @pytest.fixture
 def sandbox() -> Iterator[int]:
     """Our pause as process 1 of a pid namespace; its pid out here."""
-    program = native.build("pause", Arch.from_machine(os.uname().machine), runtime_version())
+    program = native.build("pause", _HERE, runtime_version())
     holder = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", str(program)])
     try:
         yield _only_child(holder.pid)

@@ -2,7 +2,7 @@
 
     bin/        ctr, runc, pinnaced, containerd, pinnace-keeper
     lib/        the runtime package, its pure-Python dependencies, byte code for the board's Python
-    libexec/    native helpers (pause) and the script behind the commands
+    libexec/    native helpers (launch, pause) and the script behind the commands
     share/      the pause image, as an OCI image layout (tar)
     manifest.json
 
@@ -114,16 +114,17 @@ def describe(tree: Tree, arch: Arch, python: str) -> dict[str, Any]:
 
 
 def contents_of_runtime() -> dict[str, bytes]:
-    """The files of the runtime package by their path in a bundle, without caches and hidden files."""
+    """The runtime's own files by their path in a bundle, without caches and hidden files."""
     found = {}
-    for path in sorted((RUNTIME / "pinnace").rglob("*")):
-        name = path.relative_to(RUNTIME).as_posix()
-        if _LEFT_OUT.search(name):
-            continue
-        if path.is_symlink():
-            raise PinnaceError(f"{path} is a symbolic link, which a bundle does not carry")
-        if path.is_file():
-            found[f"lib/{name}"] = path.read_bytes()
+    for folder, target in (("pinnace", "lib/pinnace"), ("libexec", "libexec")):
+        for path in sorted((RUNTIME / folder).rglob("*")):
+            name = path.relative_to(RUNTIME / folder).as_posix()
+            if _LEFT_OUT.search(name):
+                continue
+            if path.is_symlink():
+                raise PinnaceError(f"{path} is a symbolic link, which a bundle does not carry")
+            if path.is_file():
+                found[f"{target}/{name}"] = path.read_bytes()
     return found
 
 

@@ -37,14 +37,14 @@ for line in sys.stdin:
 
 
 def compiled(sources: Tree, python: str) -> dict[str, bytes]:
-    """Byte code for every module of ``sources``, by its path in ``__pycache__``.
+    """Byte code for every module below ``lib`` in ``sources``, by its path in ``__pycache__``.
 
     Empty on a laptop that cannot run Debian's Python (macOS): the board then compiles for itself.
     Raises :class:`PinnaceError` for a module that this Python does not accept.
     """
     if sys.platform != "linux":
         return {}
-    modules = [path for path in sources if path.endswith(".py")]
+    modules = [path for path in sources.files() if path.startswith("lib/") and path.endswith(".py")]
     digests = (f"{path} {hashlib.sha256(sources.read(path)).hexdigest()}" for path in modules)
     interpreter = command(RELEASES[python], f"python{python}-minimal", f"usr/bin/python{python}")
     key = content_key(_SCRIPT, " ".join(interpreter), *digests)

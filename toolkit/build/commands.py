@@ -1,5 +1,8 @@
 """The commands in a bundle's ``bin/``.
 
+``ctr`` and ``runc`` are the C launcher, which has the warm keeper run them and falls back to Python. The
+daemon and the keeper are not sessions of a keeper: they are Python from the start.
+
 Each finds its release from its own real path, so that a running command keeps the release it was
 started from when ``/opt/pinnace/current`` moves on. ``-I`` and ``-S`` keep the board's environment and
 site packages out; nothing is written into the release, which is read-only.
@@ -17,12 +20,12 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + "/lib")
 """
 
-_COMMAND = (
+_DAEMON = (
     _START
     + """\
 from pinnace.cli.main import main
 
-sys.exit(main({words}))
+sys.exit(main(sys.argv))
 """
 )
 
@@ -35,11 +38,14 @@ runpy.run_module("pinnace.keeper", run_name="__main__", alter_sys=True)
 """
 )
 
-COMMANDS = ("ctr", "runc", "pinnaced", "containerd")
-"""The programs that ``pinnace.cli.main`` answers to."""
+LAUNCHED = ("ctr", "runc")
+DAEMONS = ("pinnaced", "containerd")
+"""Both kinds are programs that ``pinnace.cli.main`` answers to."""
 
 
 def add_commands(tree: Tree) -> None:
-    for name in COMMANDS:
-        tree.file(f"bin/{name}", _COMMAND.format(words="sys.argv"), 0o755)
+    for name in LAUNCHED:
+        tree.symlink(f"bin/{name}", "../libexec/launch")
+    for name in DAEMONS:
+        tree.file(f"bin/{name}", _DAEMON, 0o755)
     tree.file("bin/pinnace-keeper", _KEEPER, 0o755)

@@ -19,7 +19,7 @@ from toolkit.paths import RUNTIME, cache_dir
 
 NATIVE = RUNTIME / "native"
 
-PROGRAMS = ("pause",)
+PROGRAMS = ("launch", "pause")
 """The helpers that a bundle carries; each is ``runtime/native/NAME.c``."""
 
 _CPU = {Arch.ARMV6L: ("arm", "v6"), Arch.ARMV7L: ("arm", "v7"), Arch.ARM64: ("aarch64", ""), Arch.AMD64: ("x86_64", "")}  # fmt: skip

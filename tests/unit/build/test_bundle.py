@@ -11,7 +11,7 @@ import pytest
 
 from toolkit.arch import Arch
 from toolkit.build import bundle
-from toolkit.build.commands import COMMANDS, add_commands
+from toolkit.build.commands import DAEMONS, LAUNCHED, add_commands
 from toolkit.errors import UsageError
 from toolkit.tree import Tree
 
@@ -50,8 +50,14 @@ def test_a_python_that_no_board_has() -> None:
         bundle.build(Arch.AMD64, "3.9")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_finds_its_release_through_a_link(name: str, tmp_path: Path) -> None:
+def test_commands_are_the_launcher() -> None:
+    tree = Tree()
+    add_commands(tree)
+    assert {tree.target(f"bin/{name}") for name in LAUNCHED} == {"../libexec/launch"}
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_a_daemon_finds_its_release_through_a_link(name: str, tmp_path: Path) -> None:
     tree = Tree()
     add_commands(tree)
     tree.file("lib/pinnace/__init__.py", "")
