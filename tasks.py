@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from toolkit.cli import task
+from toolkit.cli import remainder, task
 
 
 @task(
@@ -54,3 +54,19 @@ def bundle(_: Context, arch: str = "", python: str = "3.11") -> None:
     from toolkit.build import command
 
     command.run(arch=arch, python=python)
+
+
+@task(
+    positional=["action", "name"],
+    alone=("list",),
+    help={
+        "action": "create, start, stop, ssh, list or destroy",
+        "name": "emu-armv6l, emu-armv7l, emu-arm64, emu-amd64; with a word behind for more of a kind",
+        "yes": "install missing Debian packages without asking",
+    },
+)
+def board(_: Context, action: str, name: str, yes: bool = False) -> int:
+    """Emulated boards. `./inv board ssh NAME -- COMMAND` runs a command on one."""
+    from toolkit.boards import command
+
+    return command.run(action, name, words=remainder(), yes=yes)

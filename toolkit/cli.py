@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from invoke.exceptions import Exit
+from invoke.parser.argument import Argument
+from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
 from toolkit import console
@@ -17,11 +19,45 @@ from toolkit.errors import PinnaceError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def task(**options: Any) -> Callable[[F], Any]:
+class _LaterWord(Argument):
+    """A positional word that is not needed when the first word is one of ``alone``."""
+
+    first: Argument
+    alone: frozenset[str]
+
+    @property
+    def value(self) -> Any:
+        given = super().value
+        return "" if given is None and self.first.value in self.alone else given
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.set_value(value, cast=True)
+
+
+def _words_task(alone: frozenset[str]) -> type[Task[Any]]:
+    class WordsTask(Task[Any]):
+        """A task whose first word decides whether further words are needed (invoke has all or none)."""
+
+        def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+            arguments = super().get_arguments(ignore_unknown_help)
+            first, *later = [one for one in arguments if one.positional]
+            for one in later:
+                one.__class__ = _LaterWord
+                vars(one).update(first=first, alone=alone)
+            return arguments
+
+    return WordsTask
+
+
+def task(*, alone: tuple[str, ...] = (), **options: Any) -> Callable[[F], Any]:
     """``invoke.task`` that shows a :class:`PinnaceError` as one line and exits with its code.
 
-    A task returns an exit status (``int``) or ``None``.
+    A task returns an exit status (``int``) or ``None``. ``alone`` names values of the first
+    positional word that need no further word (``./inv board list``).
     """
+    if alone:
+        options["klass"] = _words_task(frozenset(alone))
 
     def decorate(function: F) -> Any:
         @functools.wraps(function)

@@ -31,6 +31,7 @@ from pathlib import Path
 from toolkit import console, host
 from toolkit.errors import MissingPrerequisite, PinnaceError
 from toolkit.paths import cache_dir
+from toolkit.process import last_line, run
 
 MIRROR = "http://deb.debian.org/debian"
 SECURITY_MIRROR = "http://deb.debian.org/debian-security"
@@ -107,7 +108,11 @@ class Archive:
         """The .deb files of ``packages`` in the cache, fetched and verified as needed."""
         debs = self.resolve(packages, dependencies=dependencies)
         self.fetch(debs)
-        return [self._pool / deb.filename for deb in debs]
+        return [self.path(deb) for deb in debs]
+
+    def path(self, deb: Deb) -> Path:
+        """Where the pool has ``deb`` once it was fetched."""
+        return self._pool / deb.filename
 
     def fetch(self, debs: Sequence[Deb]) -> None:
         """Bring these files into the pool; those already there are checked, not fetched."""
@@ -130,9 +135,7 @@ class Archive:
         def fill(tree: Path) -> None:
             self.fetch(debs)
             for deb in debs:
-                _run(
-                    ["dpkg-deb", "-x", self._pool / deb.filename, tree], f"unpacking {deb.package}"
-                )
+                run(["dpkg-deb", "-x", self._pool / deb.filename, tree], f"unpacking {deb.package}")
 
         return kept_tree(cache_dir("debian", "unpacked") / f"{name}-{key}", fill)
 
@@ -155,7 +158,7 @@ class Archive:
                 (self._home / directory).mkdir(parents=True, exist_ok=True)
             (self._home / "status").touch()
             target.write_text(configuration)
-        sources = self._sources or machine_sources(self.suite)
+        sources = self._sources or machine_sources()
         text = "".join(f"{line}\n" for line in sources.lines(self.suite))
         listing = self._home / "sources.list"
         if not listing.exists() or listing.read_text() != text:
@@ -182,7 +185,7 @@ class Archive:
         }
         lines = [f"{name} {json.dumps(value)};" for name, value in own.items()]
         return "\n".join(
-            [*_machine_acquire(), *lines, f'APT::Architectures {{"{self.arch}";}};', ""]
+            [*machine_acquire(), *lines, f'APT::Architectures {{"{self.arch}";}};', ""]
         )
 
     def _age(self) -> float:
@@ -306,8 +309,8 @@ def need_apt() -> None:
         host.need_packages(["debian-archive-keyring"], why="checking Debian's signatures")
 
 
-def machine_sources(suite: str) -> Sources:
-    """Mirrors for ``suite``: from the environment, the machine's own apt, or deb.debian.org.
+def machine_sources() -> Sources:
+    """Debian's mirrors: from the environment, the machine's own apt, or deb.debian.org.
 
     ``PINNACE_DEBIAN_MIRROR`` and ``PINNACE_DEBIAN_SECURITY_MIRROR`` come first. The machine's apt
     counts where it names a Debian archive for any release.
@@ -344,7 +347,7 @@ def mirrors_in(targets: str) -> Sources:
     return Sources(mirror, security)
 
 
-def _machine_acquire() -> list[str]:
+def machine_acquire() -> list[str]:
     """The machine's Acquire settings in apt.conf(5) form, less what selects indexes."""
     done = subprocess.run(
         ["apt-config", "dump", "--no-empty", "--format", '%f "%v";%n', "Acquire"],
@@ -380,7 +383,7 @@ def apt_error(stderr: str) -> str:
     for line in stderr.splitlines():
         if line.startswith("E: "):
             return line.removeprefix("E: ").strip()
-    return host.last_line(stderr)
+    return last_line(stderr)
 
 
 # -- cache entries -----------------------------------------------------------------------------
@@ -451,9 +454,3 @@ def _is_intact(path: Path, deb: Deb) -> bool:
             return hashlib.file_digest(stream, "sha256").hexdigest() == deb.sha256
     except FileNotFoundError:
         return False
-
-
-def _run(command: Sequence[str | Path], doing: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise PinnaceError(f"{doing} failed: {host.last_line(done.stderr)}")

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from toolkit import console
 from toolkit.errors import MissingPrerequisite
+from toolkit.process import last_line
 
 # What survives the step through sudo: where caches and settings are, how to reach the network, and
 # how output looks. The rest of the environment stays behind, as sudo's own policy wants it.
@@ -156,12 +157,6 @@ def need_programs(programs: Mapping[str, str], *, yes: bool = False, why: str = 
         need_packages(absent, yes=yes, why=why)
 
 
-def last_line(text: str) -> str:
-    """The last line of a program's output that says something, for a one-line error."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
-
-
 def filesystem_type(path: Path) -> str:
     """The type of the file system that holds ``path`` (``ext4``, ``overlay``, ``nfs`` ...)."""
     best, kind = "", ""
@@ -178,3 +173,17 @@ def filesystem_type(path: Path) -> str:
 def _listed(packages: list[str]) -> str:
     noun = "package" if len(packages) == 1 else "packages"
     return f"the Debian {noun} {', '.join(packages)}"
+
+
+def debian_arch() -> str:
+    """This machine's Debian architecture (``amd64``); raises where there is no dpkg."""
+    need_linux("building for Debian")
+    if shutil.which("dpkg") is None:
+        raise MissingPrerequisite(
+            "dpkg is needed to build Debian systems, and this machine lacks it",
+            hint="use a Debian or Ubuntu machine",
+        )
+    done = subprocess.run(
+        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,95 @@
+"""What every board is to the rest of the toolkit, whichever way it is emulated.
+
+Two tiers have this interface: ``emu-*`` under user emulation, and full-system boards later. Roles and
+tests see a host with an address, a key and a user, like any other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolkit.arch import Arch
+
+
+class Board(ABC):
+    """A board that this machine can make, start and throw away.
+
+    ``create`` makes its disk, ``start`` boots it until SSH accepts a login, ``stop`` powers it off
+    and leaves nothing running, ``destroy`` forgets it with its disk. Each is a no-op where the board
+    is already so, and raises a :class:`~toolkit.errors.PinnaceError` when it cannot be done; a failed
+    ``create`` or ``start`` leaves nothing behind.
+    """
+
+    name: str
+    arch: Arch
+    release: str
+    ssh_port = 22
+    ssh_user = "pi"
+
+    @property
+    @abstractmethod
+    def is_created(self) -> bool:
+        """Whether it has a disk."""
+
+    @property
+    @abstractmethod
+    def is_running(self) -> bool:
+        """Whether it runs; true to the facts also after a crash of whatever ran it."""
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """Its IPv4 address in the boards' network; it may change from one start to the next."""
+
+    @property
+    @abstractmethod
+    def ssh_key(self) -> Path:
+        """The private key that its user ``pi`` accepts."""
+
+    @property
+    @abstractmethod
+    def host_key(self) -> str:
+        """Its public host key, as in an SSH known_hosts file without the name: ``ssh-ed25519 AAAA...``"""
+
+    @property
+    @abstractmethod
+    def known_hosts(self) -> Path:
+        """A known_hosts file with this board's key, for strict checking."""
+
+    @abstractmethod
+    def create(self, *, yes: bool = False) -> None: ...
+
+    @abstractmethod
+    def start(self, *, yes: bool = False) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    @abstractmethod
+    def destroy(self) -> None: ...
+
+    def ensure_started(self, *, yes: bool = False) -> None:
+        """Create and start it, where it is not so already."""
+        if not self.is_created:
+            self.create(yes=yes)
+        if not self.is_running:
+            self.start(yes=yes)
+
+    def ssh_command(self, words: Sequence[str] = (), *, terminal: bool = False) -> list[str]:
+        """The ssh(1) command line that runs ``words`` on the board, or a login shell."""
+        return [
+            "ssh",
+            "-F", "none",
+            "-i", str(self.ssh_key),
+            "-p", str(self.ssh_port),
+            "-o", "IdentitiesOnly=yes",
+            "-o", "StrictHostKeyChecking=yes",
+            "-o", f"UserKnownHostsFile={self.known_hosts}",
+            "-o", f"HostKeyAlias={self.name}",
+            "-o", "LogLevel=ERROR",
+            *(["-t"] if terminal else []),
+            f"{self.ssh_user}@{self.address}",
+            *(["--", *words] if words else []),
+        ]  # fmt: skip
