@@ -49,6 +49,10 @@ class Tree:
     def symlinks(self) -> list[str]:
         return [path for path in self if self._entries[path][0].issym()]
 
+    def remove(self, path: str) -> None:
+        """Take out an entry; raises ``KeyError``."""
+        del self._entries[path]
+
     def file(self, path: str, data: bytes | str, mode: int = 0o644) -> None:
         info = self._new(path, tarfile.REGTYPE, mode)
         self.add(info, data.encode() if isinstance(data, str) else data)

@@ -35,7 +35,7 @@ def fill(client: RegistryClient, architectures: Sequence[Arch], *, update: bool 
         missing = _missing(client, recipe.repository, recipe.tag, _key(recipe), architectures)
         for arch in architectures if update else missing:
             with console.step(f"{recipe.repository}:{recipe.tag} {arch.facts.oci}") as step:
-                image = _make(recipe, arch)
+                image = make(recipe, arch)
                 client.push_image(recipe.repository, image)
                 _publish(client, recipe.repository, recipe.tag, _key(recipe), image)
                 step.detail = f"{sum(len(blob.data) for blob in image.blobs) / 1e6:.1f} MB"
@@ -90,7 +90,7 @@ def _publish(client: RegistryClient, repository: str, tag: str, key: str, image:
     client.push_manifest(repository, tag, oci.index(entries, {_RECIPE_KEY: key}))
 
 
-def _make(recipe: Recipe, arch: Arch) -> oci.Image:
+def make(recipe: Recipe, arch: Arch) -> oci.Image:
     layers, created = [], 0
     for part in recipe.layers:
         packages = _packages(part, arch)

@@ -20,13 +20,15 @@ SUITE = "bookworm"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _BASE = (
-    "base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "findutils", "grep",
-    "gzip", "hostname", "libacl1", "libattr1", "libblkid1", "libc-bin", "libc6", "libcrypt1",
-    "libgcc-s1", "libgmp10", "libmount1", "libpcre2-8-0", "libproc2-0", "libselinux1",
-    "libsmartcols1", "libtinfo6", "libuuid1", "mawk", "mount", "ncurses-base", "procps", "sed",
-    "tar", "util-linux", "zlib1g", "gcc-12-base",
+    "base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "findutils",
+    "gcc-12-base", "grep", "gzip", "hostname", "libacl1", "libattr1", "libblkid1", "libc-bin",
+    "libc6", "libcap-ng0", "libcrypt1", "libgcc-s1", "libgmp10", "libmount1", "libpcre2-8-0",
+    "libselinux1", "libsmartcols1", "libtinfo6", "libudev1", "libuuid1", "mawk", "mount",
+    "ncurses-base", "sed", "tar", "util-linux", "zlib1g",
 )  # fmt: skip
-_NGINX = ("nginx", "nginx-common", "libssl3")
+# They need PAM, systemd or debconf, which would double the image.
+_BASE_WITHOUT = ("usr/bin/su", "usr/sbin/runuser", "usr/bin/lslogins", "usr/sbin/update-passwd")
+_NGINX = ("nginx", "nginx-common", "libatomic1", "libssl3")
 
 _NGINX_SITE = """\
 # One site, as the official image has it. Without IPv6: a board may have none.
@@ -110,6 +112,8 @@ def debian(packages: list[Path]) -> Tree:
     tree.file("root/.bashrc", tree.read("usr/share/base-files/dot.bashrc"))
     tree.symlink("usr/bin/awk", "mawk")
     tree.symlink("usr/bin/sh", "dash")
+    for path in _BASE_WITHOUT:
+        tree.remove(path)
     return tree
 
 
