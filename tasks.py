@@ -70,3 +70,18 @@ def board(_: Context, action: str, name: str, yes: bool = False) -> int:
     from toolkit.boards import command
 
     return command.run(action, name, words=remainder(), yes=yes)
+
+
+@task(
+    positional=["name"],
+    help={
+        "name": "run only this benchmark (daemon)",
+        "json": "print the results as JSON",
+        "plot": "also draw them into docs/benchmarks/",
+    },
+)
+def bench(_: Context, name: str = "", json: bool = False, plot: bool = False) -> None:
+    """Measure beside the peers: Debian's containerd and runc."""
+    from benchmarks import command
+
+    command.run(name, as_json=json, plot=plot)

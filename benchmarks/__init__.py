@@ -1,0 +1,9 @@
+"""Measurements beside the peers: ``./inv bench [NAME] [--json]``.
+
+Each benchmark is a module with ``run() -> list[Result]``; :mod:`benchmarks.harness` has what they share.
+"""
+
+from __future__ import annotations
+
+NAMES = ("daemon",)
+"""The benchmarks there are; each is a module of this package."""

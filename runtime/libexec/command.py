@@ -1,6 +1,6 @@
 """The cold start of a command: what the launcher executes when no keeper answers.
 
-`python3 -IS command.py ctr run ...`: the words behind this file are the command as it was typed. Only this
+`python3 -ISB command.py ctr run ...`: the words behind this file are the command as it was typed. Only this
 release's own library is on the path.
 """
 

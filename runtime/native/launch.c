@@ -500,7 +500,7 @@ static void run_cold(char **argv, const char *release)
     if (words == MAP_FAILED)
         return;
     words[0] = "python3";
-    words[1] = "-IS";
+    words[1] = "-ISB"; /* alone, and writing nothing into the read-only release */
     words[2] = script;
     memcpy(words + 3, argv, (count + 1) * sizeof *words);
     for (size_t i = 0; i < sizeof pythons / sizeof pythons[0]; i++)

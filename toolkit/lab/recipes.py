@@ -17,7 +17,7 @@ from toolkit.lab import deb
 from toolkit.tree import Tree
 
 SUITE = "bookworm"
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _BASE = (
     "base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "findutils",
@@ -140,15 +140,15 @@ RECIPES = (
         "library/busybox",
         "latest",
         (LayerRecipe(("busybox-static",), busybox),),
-        {"Env": [_PATH], "Cmd": ["sh"]},
+        {"Env": [PATH], "Cmd": ["sh"]},
     ),
-    Recipe("library/debian", SUITE, (_DEBIAN,), {"Env": [_PATH], "Cmd": ["bash"]}),
+    Recipe("library/debian", SUITE, (_DEBIAN,), {"Env": [PATH], "Cmd": ["bash"]}),
     Recipe(
         "library/nginx",
         "latest",
         (_DEBIAN, LayerRecipe(_NGINX, nginx), LayerRecipe((), nginx_site)),
         {
-            "Env": [_PATH],
+            "Env": [PATH],
             "Cmd": ["nginx", "-g", "daemon off;"],
             "ExposedPorts": {"80/tcp": {}},
             "StopSignal": "SIGQUIT",

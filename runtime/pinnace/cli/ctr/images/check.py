@@ -35,7 +35,7 @@ def run(call: Call) -> int:
         return 0
     heading = "REF\tTYPE\tDIGEST\tSTATUS\tSIZE\tUNPACKED\t"
     shown = [
-        f"{name}\t{kind}\t{status}\t{amount}\t{unpacked}\t"
+        f"{name}\t{kind}\t{status}\t{amount}\t{unpacked}"
         for name, kind, status, amount, unpacked in rows
     ]
     table([heading, *shown], minimum=1, padding=1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pinnace.api.schema import cgroups1, cgroups2
 from pinnace.api.schema.tasks import MetricsRequest, Tasks
+from pinnace.cli import containers
 from pinnace.cli.client import Client
 from pinnace.cli.ctr.common import json_out, rfc3339, table
 from pinnace.cli.ctr.events import plain
@@ -28,6 +29,7 @@ def run(call: Call) -> int:
     if wanted not in ("table", "json"):
         raise InvalidArgument(f'invalid format "{wanted}": table or json is expected')
     with Client.of(call) as client:
+        containers.get(client, container_id)
         request = MetricsRequest(filters=[f"id=={container_id}"])
         found = client.call(Tasks.metrics, request).metrics
     if not found:

@@ -1,0 +1,98 @@
+"""What every benchmark shares: interleaved runs, medians, ratios, and how results are shown.
+
+Ours and the peer's runs alternate within one measurement, after a warm-up that does not count, so that
+whatever else the machine does meets both alike. A ratio below 1 means that ours is smaller or faster.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.chart import bar_chart
+from toolkit import console
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measurement: medians of ours and of the peer's, in ``unit``.
+
+    Attributes:
+        peer: program and version measured beside ours.
+    """
+
+    name: str
+    peer: str
+    ours: float
+    theirs: float
+    unit: str
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs if self.theirs else float("inf")
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "peer": self.peer,
+            "ours": round(self.ours, 3),
+            "theirs": round(self.theirs, 3),
+            "unit": self.unit,
+            "ratio": round(self.ratio, 3),
+        }
+
+
+def interleaved(
+    ours: Callable[[], float], theirs: Callable[[], float], *, rounds: int, warm_up: int
+) -> tuple[list[float], list[float]]:
+    """Measure both in turn, ``rounds`` times after ``warm_up`` rounds that are thrown away.
+
+    Each call measures once and returns the value. Which of both goes first alternates, too.
+    """
+    measured: tuple[list[float], list[float]] = ([], [])
+    for number in range(warm_up + rounds):
+        order = ((0, ours), (1, theirs)) if number % 2 == 0 else ((1, theirs), (0, ours))
+        for side, measure in order:
+            value = measure()
+            if number >= warm_up:
+                measured[side].append(value)
+    return measured
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle of the values; raises :class:`ValueError` when there are none."""
+    if not values:
+        raise ValueError("nothing was measured")
+    return statistics.median(values)
+
+
+def as_json(results: Sequence[Result]) -> str:
+    return json.dumps({"benchmarks": [result.as_json() for result in results]}, indent=2)
+
+
+def show(results: Sequence[Result]) -> None:
+    """Print the results as a table."""
+    rows = [
+        (
+            result.name,
+            result.peer,
+            f"{result.ours:.2f} {result.unit}",
+            f"{result.theirs:.2f} {result.unit}",
+            f"{result.ratio:.2f}",
+        )
+        for result in results
+    ]
+    console.table(["benchmark", "peer", "ours", "theirs", "ratio"], rows)
+
+
+def plot(results: Sequence[Result], path: Path, title: str) -> None:
+    """Write the results as a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    groups = [
+        (f"{result.name} ({result.unit})", result.ours, result.theirs, result.peer)
+        for result in results
+    ]
+    path.write_text(bar_chart(groups, title), encoding="utf-8")
