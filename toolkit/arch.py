@@ -81,3 +81,11 @@ class Arch(Enum):
         except KeyError as unknown:
             known = ", ".join(arch.label for arch in cls)
             raise UsageError(f"unknown architecture {unknown}", hint=f"Known: {known}") from None
+
+    @classmethod
+    def from_debian(cls, name: str) -> Arch:
+        """The architecture that Debian calls ``name`` (``armel``); raises ``KeyError``."""
+        for arch in cls:
+            if arch.value.debian == name:
+                return arch
+        raise KeyError(name)

@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -433,7 +434,7 @@ def tree_digest(tree: Path) -> str:
         for name in sorted([*names, *files]):
             path = os.path.join(folder, name)
             found = os.lstat(path)
-            size = found.st_size if os.path.isfile(path) else 0
+            size = found.st_size if stat.S_ISREG(found.st_mode) else 0
             total.update(f"{os.path.relpath(path, tree)} {found.st_mode:o} {size}\n".encode())
     return total.hexdigest()
 

@@ -18,11 +18,13 @@ from __future__ import annotations
 import collections
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from toolkit import console, debian, host
 from toolkit.arch import Arch
-from toolkit.boards import emulator, recipe, twin
+from toolkit.boards import emulator, machine, recipe, twin
+from toolkit.boards.config import Config
 from toolkit.debian import Archive, kept_tree
 from toolkit.errors import PinnaceError
 from toolkit.paths import cache_dir
@@ -59,15 +61,27 @@ def build(arch: Arch, release: str, host_arch: str, *, yes: bool = False) -> Pat
     The directory is shared by all boards of the kind: mount it as a lower layer, never write to it.
     Needs root. Raises :class:`PinnaceError` when packages cannot be fetched or unpacked.
     """
-    native = kept_tree(
-        _entry(release, host_arch), lambda tree: _build_native(tree, release, host_arch, yes)
-    )
+    entry = _entry(release, arch.facts.debian)
+    if entry / "files" in _in_use():
+        # Checking it could end in making it anew, under the feet of a running board.
+        return entry / "files"
     if arch.facts.debian == host_arch:
-        return native
-    return kept_tree(
-        _entry(release, arch.facts.debian),
-        lambda tree: _build_foreign(tree, arch, release, native, host_arch),
-    )
+        return kept_tree(entry, lambda tree: _build_native(tree, release, host_arch, yes))
+
+    def fill(tree: Path) -> None:
+        native = build(Arch.from_debian(host_arch), release, host_arch, yes=yes)
+        _build_foreign(tree, arch, release, native, host_arch)
+
+    return kept_tree(entry, fill)
+
+
+def _in_use() -> set[Path]:
+    """The roots under boards that run now."""
+    found = set()
+    for record in machine.records():
+        with suppress(PinnaceError):
+            found.add(Config.read(Path(record.state, record.name)).root)
+    return found
 
 
 def _entry(release: str, debian_arch: str) -> Path:
