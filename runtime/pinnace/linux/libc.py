@@ -53,3 +53,9 @@ def syscall(
     if result == -1:
         raise fail(name, about)
     return result
+
+
+def prctl(option: int, *arguments: bytes | int | ctypes.c_ulong) -> int:
+    """prctl(2) as it is, for ``Kernel.prctl``."""
+    result: int = _libc.prctl(option, *arguments)
+    return result

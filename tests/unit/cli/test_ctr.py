@@ -50,6 +50,10 @@ def test_names_of_one_group_are_unique() -> None:
     [
         ("images pull", "please provide an image reference to pull"),
         ("images pull nginx", "hostname required"),
+        ("run", "image ref must be provided"),
+        ("run -d --rm img id", "flags --detach and --rm cannot be used together"),
+        ("run -t --null-io img id", "tty and null-io cannot be used together"),
+        ("tasks exec c ls", 'required flag "exec-id" not set'),
         ("tasks kill -s SIGNOPE c", "unknown signal 'SIGNOPE'"),
         ("images pull --platform linux/pdp11 registry.lab/x:1", "unknown architecture 'pdp11'"),
         ("frobnicate", 'unknown command "frobnicate" for "ctr"'),
@@ -75,7 +79,7 @@ EXPENSIVE = ("argparse", "asyncio", "dataclasses", "logging", "urllib.request", 
 
 def test_the_cold_path_of_run_stays_small() -> None:
     program = (
-        "import sys; import pinnace.cli.main, pinnace.cli.ctr, pinnace.cli.ctr.tasks.start;"
+        "import sys; import pinnace.cli.main, pinnace.cli.ctr, pinnace.cli.ctr.run;"
         "print(' '.join(sorted(sys.modules)))"
     )
     done = subprocess.run(

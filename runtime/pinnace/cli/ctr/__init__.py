@@ -22,6 +22,7 @@ def _group(name: str, about: str, commands: tuple[Command, ...], *aliases: str) 
 _REMOVE = ("del", "remove", "rm")
 
 _CONTAINERS = (
+    _leaf("create", "containers.create", "make a container from an image, without starting it"),
     _leaf("delete", "containers.remove", "delete containers that have no running task", *_REMOVE),
     _leaf("info", "containers.info", "show everything recorded about a container"),
     _leaf("label", "containers.label", "set and clear labels of a container"),
@@ -63,6 +64,7 @@ _SNAPSHOTS = (
 _TASKS = (
     _leaf("attach", "tasks.attach", "connect this terminal or these streams to a running task"),
     _leaf("delete", "tasks.remove", "delete tasks that have ended", *_REMOVE),
+    _leaf("exec", "tasks.exec", "run a further process in a running container"),
     _leaf("kill", "tasks.kill", "send a signal to a task (SIGTERM by default)"),
     _leaf("list", "tasks.list", "list tasks", "ls"),
     _leaf("metrics", "tasks.metrics", "show what a task uses: memory, processor time, processes", "metric"),
@@ -102,6 +104,7 @@ APP = Command(
         _leaf("info", "info", "show who the daemon is"),
         _group("leases", "leases: what must not be collected", _LEASES),
         _group("namespaces", "namespaces: separate worlds of one daemon", _NAMESPACES, "namespace", "ns"),
+        _leaf("run", "run", "make a container from an image and start it"),
         _group("snapshots", "snapshots: file systems of images and containers", _SNAPSHOTS, "snapshot"),
         _group("tasks", "tasks: containers that run", _TASKS, "t", "task"),
     ),

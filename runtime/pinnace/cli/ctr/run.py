@@ -1,0 +1,55 @@
+"""``ctr run``: make a container from an image and start it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from pinnace.cli import containers
+from pinnace.cli.client import Client
+from pinnace.cli.ctr.containers.building import build
+from pinnace.cli.ctr.flags import CONTAINER, PLATFORM, STDIO
+from pinnace.cli.options import Flag, switch
+from pinnace.cli.processes import Process, StdioWish, run_task
+from pinnace.errors import Error, InvalidArgument
+
+if TYPE_CHECKING:
+    from pinnace.api.schema.containers import Container
+    from pinnace.cli.options import Call
+
+USAGE = "[flags] Image|RootFS ID [COMMAND] [ARG...]"
+FLAGS: tuple[Flag, ...] = (
+    switch("rm", about="delete the container when its process has ended (not with --detach)"),
+    switch("detach", "d", about="return as soon as the process runs (not with --rm)"),
+    *STDIO,
+    PLATFORM,
+    *CONTAINER,
+)
+DETAILS = "Exits with the status of the container's process."
+
+
+def run(call: Call) -> int:
+    remove, detach = call.on("rm"), call.on("detach")
+    if remove and detach:
+        raise InvalidArgument("flags --detach and --rm cannot be used together")
+    wish = StdioWish(
+        terminal=call.on("tty"),
+        null=call.on("null-io"),
+        log_uri=call.text("log-uri"),
+        fifo_directory=call.text("fifo-dir"),
+    )
+    with Client.of(call) as client:
+        container = build(client, call)
+        try:
+            process = Process(client, container.id)
+            return run_task(process, container, wish, detach=detach, pid_file=call.text("pid-file"))
+        finally:
+            if remove:
+                _remove(client, container)
+
+
+def _remove(client: Client, container: Container) -> None:
+    try:
+        containers.delete(client, container, keep_snapshot=False)
+    except Error as problem:
+        sys.stderr.write(f'ctr: container "{container.id}" could not be deleted: {problem}\n')
