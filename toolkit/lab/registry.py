@@ -17,18 +17,21 @@ from pathlib import Path
 
 from toolkit import console
 from toolkit.arch import Arch
+from toolkit.boards import machine, network
 from toolkit.debian import locked
 from toolkit.errors import PinnaceError
 from toolkit.lab import images
-from toolkit.lab.authority import Authority
+from toolkit.lab.authority import Authority, ServerCertificate
 from toolkit.lab.client import RegistryClient
 from toolkit.lab.server import RegistryServer, answers
 from toolkit.paths import cache_dir, state_dir
+from toolkit.process import start_time
 
-NAME = "registry.lab"
+NAME = network.REGISTRY
 """The name that boards know it by; its port is the default one of HTTPS."""
 
 _LOOPBACK = "127.0.0.1"
+_HOLDER = "registry"
 _STOP_LIMIT = 5.0
 
 
@@ -48,7 +51,7 @@ class Running:
 
     def alive(self) -> bool:
         """Whether the process is still this one: a pid alone may have been given to another."""
-        return _start_time(self.pid) == self.started
+        return start_time(self.pid) == self.started
 
 
 def ca_certificate() -> Path:
@@ -70,13 +73,16 @@ def running() -> Running | None:
     return found if found.alive() else None
 
 
-def start(address: str = _LOOPBACK, port: int = 0) -> Running:
+def start(address: str = "", port: int = 0) -> Running:
     """Start the registry unless it runs there already; returns when it answers.
 
-    ``port`` 0 is 443, or 5443 for a user who may not listen on low ports. One that listens elsewhere
-    or whose certificate is about to expire is started anew.
+    ``address`` is by default the gateway of the boards' network, which is made and kept up; a user
+    without root, who cannot have that network, gets 127.0.0.1. ``port`` 0 is 443, or 5443 without
+    root. One that listens elsewhere or whose certificate was renewed is started anew.
     """
-    port = port or (443 if os.geteuid() == 0 else 5443)
+    root = os.geteuid() == 0
+    address = address or (network.gateway() if root else _LOOPBACK)
+    port = port or (443 if root else 5443)
     with locked(_home() / "lock"):
         names = tuple(dict.fromkeys((NAME, "localhost", _LOOPBACK, address)))
         certificate = _authority().server(names)
@@ -86,13 +92,27 @@ def start(address: str = _LOOPBACK, port: int = 0) -> Running:
         if now is not None and same and answers(address, port, tls=True):
             return now
         _stop(now)
-        server = RegistryServer(_home(), address=address, port=port, certificate=certificate)
         with console.step("lab registry") as step:
-            server.start(detached=True)
-            step.detail = server.url
-        begun = Running(server.pid, _start_time(server.pid), address, port, mark)
+            begun = _start(address, port, certificate, mark)
+            step.detail = begun.url
         _record().write_text(json.dumps(asdict(begun)))
     return begun
+
+
+def _start(address: str, port: int, certificate: ServerCertificate, mark: str) -> Running:
+    shared = address == network.gateway()
+    if shared:
+        machine.hold_network(_HOLDER, os.getpid())
+    server = RegistryServer(_home(), address=address, port=port, certificate=certificate)
+    try:
+        server.start(detached=True)
+    except BaseException:
+        if shared:
+            machine.drop_network(_HOLDER)
+        raise
+    if shared:
+        machine.hold_network(_HOLDER, server.pid)
+    return Running(server.pid, start_time(server.pid), address, port, mark)
 
 
 def stop() -> bool:
@@ -138,16 +158,9 @@ def _stop(now: Running | None) -> None:
             time.sleep(0.02)
         if now.alive():
             os.kill(now.pid, signal.SIGKILL)
+        if now.address == network.gateway():
+            machine.drop_network(_HOLDER)
     _record().unlink(missing_ok=True)
-
-
-def _start_time(pid: int) -> int:
-    """When a process began, in clock ticks since boot (proc(5), stat field 22); 0 when it is gone."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if after_name[0] == "Z" else int(after_name[19])
 
 
 def _authority() -> Authority:

@@ -57,7 +57,6 @@ class RegistryServer:
         data: use this data directory instead, for instance that of another instance (a mirror).
         upstream: act as a pull-through cache of this registry (``https://registry.lab``).
         trust: CA certificate (PEM) that the upstream's certificate is checked with.
-        netns: path of the network namespace to listen in (``/run/netns/NAME``); needs root.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class RegistryServer:
         data: Path | None = None,
         upstream: str = "",
         trust: Path | None = None,
-        netns: Path | None = None,
     ) -> None:
         self.directory = directory
         self.certificate = certificate
@@ -82,7 +80,6 @@ class RegistryServer:
         self._users = dict(users or {})
         self._upstream = upstream
         self._trust = trust
-        self._netns = netns
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -112,10 +109,9 @@ class RegistryServer:
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
         if self._trust:
             environment["SSL_CERT_FILE"] = str(self._trust)
-        enter = ["nsenter", f"--net={self._netns}"] if self._netns else []
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
-                [*enter, str(program()), "serve", str(config)],
+                [str(program()), "serve", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -194,7 +190,7 @@ class RegistryServer:
             listening = _LISTENING.search(self.log.read_text(errors="replace"))
             if listening:
                 self.port = int(listening[1].rpartition(":")[2])
-                if self._netns or self.healthy():
+                if self.healthy():
                     return
             time.sleep(0.02)
         raise PinnaceError(
