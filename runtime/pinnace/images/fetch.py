@@ -1,0 +1,257 @@
+"""Getting content from a registry into the store: resumed, retried, verified, several at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pinnace.errors import (
+    Aborted,
+    AlreadyExists,
+    DataLoss,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+from pinnace.images import labels, progress
+from pinnace.images.progress import Progress
+from pinnace.spec import image as images
+from pinnace.spec.reference import Reference
+from pinnace.store.leases import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pinnace.images.progress import Report
+    from pinnace.registry.resolver import Resolver
+    from pinnace.spec.image import Descriptor
+    from pinnace.store.content import Writer
+    from pinnace.store.store import Store
+
+_CHUNK_BYTES = 1 << 18
+_ATTEMPTS = 5
+_BUSY_SECONDS = 600.0
+
+
+class Fetcher:
+    """Fetches the content of one reference into one namespace, under a lease."""
+
+    def __init__(
+        self,
+        store: Store,
+        namespace: str,
+        reference: str,
+        resolver: Resolver,
+        lease: str,
+        report: Report,
+        stops: Sequence[threading.Event],
+        *,
+        pause: float = 1.0,
+    ) -> None:
+        """Any event of *stops* ends the work; *pause* is the wait before another attempt, in s."""
+        self._content = store.content
+        self._leases = store.leases
+        self._namespace = namespace
+        self._reference = reference
+        self._source = Reference.parse(reference)
+        self._resolver = resolver
+        self._lease = lease
+        self._report = report
+        self._stops = stops
+        self._pause = pause
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """A manifest, index or config: from the store if it is there and whole, else fetched."""
+        limit = images.MAX_CONFIG_BYTES
+        if descriptor.size > limit:
+            raise DataLoss(f"{descriptor.digest} is {descriptor.size} bytes: too large")
+        try:
+            data = self._content.read(self._namespace, descriptor.digest, limit)
+        except (NotFound, DataLoss):
+            self._content.discard_damaged(descriptor.digest)
+            self.blob(descriptor)
+            return self._content.read(self._namespace, descriptor.digest, limit)
+        self._hold(descriptor)
+        self._tell(progress.EXISTS, descriptor, descriptor.size)
+        return data
+
+    def blob(self, descriptor: Descriptor) -> bool:
+        """Make sure the content is in the store; False when it was there.
+
+        Raises DataLoss when the registry sends something else, and what fetching raises. Nothing
+        but whole, verified content is ever committed.
+        """
+        ref = f"{_kind(descriptor.media_type)}-{descriptor.digest}"
+        writer = self._writer(ref, descriptor)
+        if writer is None:
+            self._hold(descriptor)
+            self._tell(progress.EXISTS, descriptor, descriptor.size)
+            return False
+        with writer:
+            try:
+                self._fill(writer, descriptor)
+            except ResourceExhausted:
+                writer.discard()
+                raise
+        self._tell(progress.COMPLETE, descriptor, descriptor.size)
+        return True
+
+    def _writer(self, ref: str, descriptor: Descriptor) -> Writer | None:
+        """A writer, or None when the content is there; waits for another pull of the same."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return self._content.writer(
+                    self._namespace,
+                    ref,
+                    total=descriptor.size,
+                    expected=descriptor.digest,
+                    lease=self._lease,
+                )
+            except AlreadyExists:
+                return None
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                self._tell(progress.WAITING, descriptor, 0)
+                self._sleep(0.1)
+
+    def _fill(self, writer: Writer, descriptor: Descriptor) -> None:
+        resumed = writer.offset > 0
+        if writer.offset > descriptor.size:
+            writer.truncate()
+        while True:
+            self._download(writer, descriptor)
+            source = labels.of_source(self._source, {})
+            try:
+                writer.commit(descriptor.size, descriptor.digest, source, durable=False)
+            except AlreadyExists:
+                pass
+            except DataLoss:
+                if not resumed:
+                    raise DataLoss(
+                        f"{self._source.hostname} sent a corrupt {_kind(descriptor.media_type)} "
+                        f"{descriptor.digest}: its bytes have another digest",
+                        hint="nothing was kept; try again, or push the image anew",
+                    ) from None
+                resumed = False  # what an earlier attempt left was bad: once more, from nothing
+                continue
+            return
+
+    def _download(self, writer: Writer, descriptor: Descriptor) -> None:
+        failures = 0
+        while writer.offset < descriptor.size:
+            before = writer.offset
+            try:
+                self._transfer(writer, descriptor)
+            except Unavailable:
+                failures = 1 if writer.offset > before else failures + 1
+                if failures >= _ATTEMPTS:
+                    raise
+                self._sleep(self._pause * failures)
+
+    def _transfer(self, writer: Writer, descriptor: Descriptor) -> None:
+        stream = self._resolver.fetch(self._reference, descriptor, writer.offset)
+        try:
+            if stream.offset != writer.offset:
+                writer.truncate()  # the server knows no ranges
+            while data := stream.read(_CHUNK_BYTES):
+                if writer.offset + len(data) > descriptor.size:
+                    writer.truncate()
+                    raise DataLoss(f"{self._source.hostname} sent too much for {descriptor.digest}")
+                writer.write(data)
+                self._tell(progress.DOWNLOADING, descriptor, writer.offset)
+                self.check()
+        finally:
+            stream.close()
+
+    def _hold(self, descriptor: Descriptor) -> None:
+        """Keep what was there already, and note that this repository has it, too."""
+        held = Resource("content", str(descriptor.digest))
+        self._leases.add_resource(self._namespace, self._lease, held)
+        info = self._content.info(self._namespace, descriptor.digest)
+        source = labels.of_source(self._source, info.labels)
+        if info.labels.items() >= source.items():
+            return
+        paths = [f"labels.{key}" for key in source]
+        self._content.update(self._namespace, descriptor.digest, source, paths, durable=False)
+
+    def _tell(self, event: str, descriptor: Descriptor, offset: int) -> None:
+        name = f"{_kind(descriptor.media_type)}-{descriptor.digest}"
+        self._report(Progress(event, name, offset, descriptor.size, descriptor))
+
+    def _sleep(self, seconds: float) -> None:
+        self._stops[0].wait(seconds)
+        self.check()
+
+    def check(self) -> None:
+        """Raise Aborted once somebody stopped the work."""
+        if any(stop.is_set() for stop in self._stops):
+            raise Aborted(f"{self._reference}: stopped")
+
+
+def _kind(media_type: str) -> str:
+    """The word that containerd's names of ingests begin with."""
+    if images.is_index(media_type):
+        return "index"
+    if images.is_manifest(media_type):
+        return "manifest"
+    if images.is_config(media_type):
+        return "config"
+    return "layer" if images.is_layer(media_type) else "unknown"
+
+
+class Downloads:
+    """Runs jobs in a few threads, in order; whoever needs a result waits for it."""
+
+    def __init__(
+        self, jobs: Sequence[Callable[[], bool]], parallel: int, stop: threading.Event
+    ) -> None:
+        self._jobs = jobs
+        self._stop = stop
+        self._next = 0
+        self._lock = threading.Lock()
+        self._done = [threading.Event() for _ in jobs]
+        self._results: list[bool | BaseException | None] = [None] * len(jobs)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"fetch-{n}", daemon=True)
+            for n in range(min(parallel, len(jobs)))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                number = self._next
+                self._next += 1
+            if number >= len(self._jobs):
+                return
+            try:
+                self._results[number] = self._jobs[number]()
+            except BaseException as error:  # handed to whoever waits
+                self._results[number] = error
+                self._stop.set()
+            self._done[number].set()
+
+    def result(self, number: int) -> bool:
+        """What job *number* returned, once it did; raises what it raised, or the first failure."""
+        self._done[number].wait()
+        result = self._results[number]
+        if isinstance(result, Aborted):
+            self._raise_first()
+        if isinstance(result, BaseException):
+            raise result
+        return bool(result)
+
+    def _raise_first(self) -> None:
+        """The failure that stopped the others, rather than that they were stopped."""
+        for other in list(self._results):
+            if isinstance(other, BaseException) and not isinstance(other, Aborted):
+                raise other
+
+    def finish(self) -> None:
+        """Wait for all threads; call it whatever happened, after setting *stop* on failure."""
+        for thread in self._threads:
+            thread.join()

@@ -1,0 +1,39 @@
+"""Labels that tie content together, as containerd writes them; the collector follows them.
+
+Source: containerd's docs/garbage-collection.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pinnace.spec.image import Index, Manifest
+    from pinnace.spec.reference import Reference
+
+CONTENT = "containerd.io/gc.ref.content"
+SNAPSHOT = "containerd.io/gc.ref.snapshot"
+UNCOMPRESSED = "containerd.io/uncompressed"
+SOURCE = "containerd.io/distribution.source"
+
+
+def of_index(index: Index) -> dict[str, str]:
+    """What an index refers to."""
+    return {f"{CONTENT}.m.{n}": str(item.digest) for n, item in enumerate(index.manifests)}
+
+
+def of_manifest(manifest: Manifest) -> dict[str, str]:
+    """What a manifest refers to."""
+    layers = {f"{CONTENT}.l.{n}": str(layer.digest) for n, layer in enumerate(manifest.layers)}
+    return {f"{CONTENT}.config": str(manifest.config.digest), **layers}
+
+
+def of_source(reference: Reference, old: Mapping[str, str]) -> dict[str, str]:
+    """Where content came from: the repositories of one registry, joined by commas."""
+    key = f"{SOURCE}.{reference.hostname}"
+    known = [name for name in old.get(key, "").split(",") if name]
+    if reference.repository not in known:
+        known.append(reference.repository)
+    return {key: ",".join(sorted(known))}

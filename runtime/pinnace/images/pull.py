@@ -1,0 +1,163 @@
+"""Pull an image: resolve, fetch, unpack, record.
+
+Layers are fetched in parallel while those below are unpacked. Everything becomes visible in one
+durable transaction at the end: snapshots, labels and the image's name together. Until then a
+lease keeps what is there; what was fetched stays for the next attempt.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pinnace.images import labels, progress, select
+from pinnace.images.fetch import Downloads, Fetcher
+from pinnace.images.layers import Unpacker
+from pinnace.images.progress import Progress
+from pinnace.spec import platform as platforms
+from pinnace.store.images import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pinnace.images.progress import Report
+    from pinnace.registry.resolver import Resolver
+    from pinnace.spec.digest import Digest
+    from pinnace.spec.platform import Platform
+    from pinnace.store.store import Store
+
+_LEASE_SECONDS = 24 * 3600.0
+PARALLEL = 3
+
+
+def pull(
+    store: Store,
+    namespace: str,
+    reference: str,
+    resolver: Resolver,
+    *,
+    platform: Platform | None = None,
+    all_platforms: bool = False,
+    snapshotter: str = "",
+    unpack: bool = True,
+    name: str = "",
+    image_labels: Mapping[str, str] | None = None,
+    parallel: int = PARALLEL,
+    report: Report = progress.silent,
+    stop: threading.Event | None = None,
+) -> Image:
+    """Pull *reference* and return its record, called *name* (the reference, if empty).
+
+    *platform* is this machine's by default. Setting *stop* ends the pull with Aborted. Raises
+    NotFound (image or platform), PermissionDenied, Unavailable, DataLoss, ResourceExhausted.
+    """
+    report(Progress(progress.RESOLVING, reference))
+    resolved, root = resolver.resolve(reference)
+    report(Progress(progress.RESOLVED, reference, root.size, root.size, root))
+    own = platform or platforms.default()
+    with _Work(store, namespace, resolved, resolver, report, stop) as work:
+        tree = select.load(root, work.fetcher.document, None if all_platforms else own, reference)
+        unpacker = work.unpacker(tree, own, snapshotter) if unpack else None
+        work.get_layers(tree, unpacker, parallel)
+        if unpacker:
+            unpacker.flush()
+        with store.db.transaction():
+            link(store, namespace, tree)
+            if unpacker:
+                unpacker.record(work.lease)
+            made = store.images.put(namespace, Image(name or reference, root, image_labels or {}))
+    report(Progress(progress.SAVED, made.name, root.size, root.size, root))
+    return made
+
+
+class _Work:
+    """What one pull holds: a lease, locks on what it unpacks, directories to be removed."""
+
+    def __init__(
+        self,
+        store: Store,
+        namespace: str,
+        reference: str,
+        resolver: Resolver,
+        report: Report,
+        stop: threading.Event | None,
+    ) -> None:
+        self.lease = f"pull-{uuid.uuid4().hex[:12]}"
+        self._store = store
+        self._namespace = namespace
+        self._report = report
+        self._halt = threading.Event()
+        self._stack = ExitStack()
+        stops = (self._halt, stop) if stop else (self._halt,)
+        self.fetcher = Fetcher(store, namespace, reference, resolver, self.lease, report, stops)
+
+    def __enter__(self) -> _Work:
+        self._store.leases.expiring(self._namespace, self.lease, _LEASE_SECONDS)
+        self._stack.callback(self._store.leases.delete, self._namespace, self.lease)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def unpacker(self, tree: select.Tree, platform: Platform, snapshotter: str) -> Unpacker | None:
+        """For the image that runs here; None when there is none among those of the tree."""
+        number = platforms.best(platform, [config.platform for config in tree.configs])
+        if number is None:
+            return None
+        made = Unpacker(
+            self._store,
+            self._namespace,
+            self._store.snapshotter(snapshotter),
+            tree.manifests[number][1],
+            tree.configs[number],
+            self._report,
+        )
+        self._stack.callback(made.discard)
+        return made
+
+    def get_layers(self, tree: select.Tree, unpacker: Unpacker | None, parallel: int) -> None:
+        """Fetch all layers, and unpack those of *unpacker* as they come."""
+        wanted = {layer.digest: layer for layer in unpacker.layers} if unpacker else {}
+        for _, manifest in tree.manifests:
+            wanted.update({layer.digest: layer for layer in manifest.layers})
+        jobs = [partial(self.fetcher.blob, layer) for layer in wanted.values()]
+        downloads = Downloads(jobs, parallel, self._halt)
+        numbers = {digest: number for number, digest in enumerate(wanted)}
+        try:
+            if unpacker:
+                self._unpack(unpacker, numbers, downloads)
+            for number in numbers.values():
+                downloads.result(number)
+        except BaseException:
+            self._halt.set()
+            raise
+        finally:
+            downloads.finish()
+
+    def _unpack(
+        self, unpacker: Unpacker, numbers: Mapping[Digest, int], downloads: Downloads
+    ) -> None:
+        for number in range(unpacker.first, len(unpacker.layers)):
+            self._stack.enter_context(unpacker.alone(number))
+            if unpacker.taken(number):
+                continue
+            fetched = downloads.result(numbers[unpacker.layers[number].digest])
+            unpacker.add(number, None if fetched else self.fetcher.blob)
+
+
+def link(store: Store, namespace: str, tree: select.Tree) -> None:
+    """Label an image's content with what it refers to; joins the caller's transaction."""
+    for descriptor, index in tree.indexes:
+        _label(store, namespace, descriptor.digest, labels.of_index(index))
+    for (descriptor, manifest), config in zip(tree.manifests, tree.configs, strict=True):
+        _label(store, namespace, descriptor.digest, labels.of_manifest(manifest))
+        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
+            _label(store, namespace, layer.digest, {labels.UNCOMPRESSED: str(diff_id)})
+
+
+def _label(store: Store, namespace: str, digest: Digest, new: Mapping[str, str]) -> None:
+    paths = [f"labels.{key}" for key in new]
+    store.content.update(namespace, digest, new, paths)

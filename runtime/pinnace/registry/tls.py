@@ -1,0 +1,103 @@
+"""TLS towards registries, and its failures said in sentences.
+
+Boards often have no clock that survives a power cut; then every certificate is "not yet valid"
+(rancher/os#2848). A clock that is older than this program is wrong for certain, and is named.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pinnace.errors import Error, InvalidArgument, Unavailable
+
+if TYPE_CHECKING:
+    from pinnace.registry.hosts import Host
+
+RELEASED = 1_793_491_200
+"""2026-11-01, seconds since the epoch: no right clock shows an earlier time."""
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h.
+_NOT_YET_VALID, _EXPIRED, _HOSTNAME = 9, 10, (62, 64)
+_UNKNOWN_CA = (2, 18, 19, 20, 21, 27)
+
+_contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
+_lock = threading.Lock()
+
+
+def context(host: Host) -> ssl.SSLContext:
+    """The TLS settings for *host* (kept, as reading the system's CAs takes a while on a board).
+
+    Raises InvalidArgument for certificate files that cannot be read.
+    """
+    key = (host.ca, host.client, host.skip_verify)
+    with _lock:
+        if key not in _contexts:
+            _contexts[key] = _make(host)
+        return _contexts[key]
+
+
+def _make(host: Host) -> ssl.SSLContext:
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    for path in host.ca:
+        try:
+            made.load_verify_locations(path)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidArgument(f"CA certificate {path} for {host.url}: {error}") from None
+    for certificate, key in host.client:
+        try:
+            made.load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidArgument(
+                f"client certificate {certificate} for {host.url}: {error}"
+            ) from None
+    if host.skip_verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def explain(host: Host, error: ssl.SSLError) -> Error:
+    """What a TLS failure means and what to do about it; not worth another try."""
+    name = host.address
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _explain_certificate(host, name, error)
+    reason = error.reason or str(error)
+    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return Unavailable(
+            f"{name} does not speak TLS",
+            hint=f'if it is meant to be plain HTTP: server = "http://{name}" in hosts.toml, or --plain-http',
+        )
+    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason:
+        return Unavailable(
+            f"{name} refused the TLS connection: {reason.lower().replace('_', ' ')}",
+            hint='does it want a client certificate? Set client = [["x.cert", "x.key"]] in hosts.toml',
+        )
+    return Unavailable(f"TLS with {name} failed: {reason.lower().replace('_', ' ')}")
+
+
+def _explain_certificate(host: Host, name: str, error: ssl.SSLCertVerificationError) -> Error:
+    code = error.verify_code
+    if code in (_NOT_YET_VALID, _EXPIRED):
+        state = "is not valid yet" if code == _NOT_YET_VALID else "has expired"
+        now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        if time.time() < RELEASED:
+            hint = f"this machine's clock is wrong: it says {now}; set it (timedatectl set-time, NTP) and try again"
+        else:
+            hint = f"this machine's clock says {now}; if that is right, the registry needs a new certificate"
+        return Unavailable(f"the certificate of {name} {state}", hint=hint)
+    if code in _HOSTNAME:
+        return Unavailable(
+            f"the certificate of {name} is for another host: {error.verify_message}",
+            hint="use the name that the certificate has",
+        )
+    if code in _UNKNOWN_CA:
+        registry = host.stands_for or name
+        return Unavailable(
+            f"the certificate of {name} is signed by an unknown authority ({error.verify_message})",
+            hint=f'put the CA certificate beside hosts.toml in certs.d/{registry}/ and name it there: ca = "ca.crt"',
+        )
+    return Unavailable(f"the certificate of {name} is not accepted: {error.verify_message}")

@@ -1,0 +1,353 @@
+"""HTTP towards registries: pooled connections, time limits, redirects, retries with patience.
+
+Promise: every call ends. Connecting, each read and a body's progress are bounded in time; answers
+that are kept in memory are bounded in size; redirects carry no credentials to another host and
+never lead from TLS to plain HTTP.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from pinnace.errors import DataLoss, Error, ResourceExhausted, Unavailable
+from pinnace.registry import tls
+from pinnace.registry.hosts import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Body = bytes | BinaryIO | None
+
+READ_SECONDS = 60.0
+_ATTEMPTS = 5
+_FIRST_DELAY = 0.5
+_LONGEST_DELAY = 60.0
+_REDIRECTS = 5
+_IDLE = 4
+_SHORT = 64 * 1024
+_TRY_AGAIN = frozenset((408, 429, 500, 502, 503, 504))
+_SLOWEST = 64 * 1024  # bytes that must come within each READ_SECONDS
+_AGENT = "pinnace/0.1"
+# Headers that belong to one host and are not shown to another.
+_PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
+
+
+class Address(NamedTuple):
+    """Where a connection goes."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class Response:
+    """An answer whose body is still on the wire; close it, or read it to its end."""
+
+    def __init__(
+        self, client: Client, address: Address, connection: http.client.HTTPConnection,
+        raw: http.client.HTTPResponse, url: str,
+    ) -> None:  # fmt: skip
+        self.status = raw.status
+        self.headers = raw.headers
+        self.url = url
+        self._client = client
+        self._address = address
+        self._connection: http.client.HTTPConnection | None = connection
+        self._raw = raw
+        self._left = raw.length
+        self._mark = (time.monotonic(), 0)
+        self._count = 0
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body that are still to come; None when the server did not say."""
+        return self._left
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to *size* bytes, nothing at the end.
+
+        Raises Unavailable when the connection breaks, stalls or ends before the announced length.
+        """
+        if self._connection is None:
+            return b""
+        try:
+            data = self._raw.read(size if size >= 0 else None)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unavailable(
+                f"connection to {self._address.host} broke: {_reason(error)}"
+            ) from None
+        self._count += len(data)
+        if self._left is not None:
+            self._left -= len(data)
+        if data:
+            self._check_pace()
+        elif self._left:
+            left = self._left
+            self._drop()
+            raise Unavailable(f"{self._address.host} closed the connection {left} bytes too early")
+        if not data or self._left == 0:
+            self._release()
+        return data
+
+    def _check_pace(self) -> None:
+        since, count = self._mark
+        now = time.monotonic()
+        if now - since < READ_SECONDS:
+            return
+        if self._count - count < _SLOWEST:
+            self._drop()
+            raise Unavailable(f"{self._address.host} sends too slowly")
+        self._mark = (now, self._count)
+
+    def document(self, limit: int) -> bytes:
+        """The whole body; raises DataLoss beyond *limit* bytes."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while data := self.read(65536):
+                size += len(data)
+                if size > limit:
+                    raise DataLoss(f"answer of {self._address.host} is larger than {limit} bytes")
+                parts.append(data)
+        finally:
+            self.close()
+        return b"".join(parts)
+
+    def _release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._raw.will_close or not self._raw.isclosed():
+            connection.close()
+        else:
+            self._client.give_back(self._address, connection)
+
+    def close(self) -> None:
+        """Done with the answer: a short rest is read, so that the connection can be used again.
+
+        A new connection costs a TLS handshake, which takes an ARMv6 board half a second.
+        """
+        if self._connection is not None and self._left is not None and self._left <= _SHORT:
+            try:
+                self._raw.read()
+                self._release()
+            except (OSError, http.client.HTTPException):
+                pass
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Client:
+    """Connections to one :class:`Host` and to where it redirects; safe for many threads."""
+
+    def __init__(self, host: Host, *, sleep: float = 1.0) -> None:
+        """*sleep* scales every wait between attempts (tests use less)."""
+        self.host = host
+        self._sleep = sleep
+        self._idle: dict[Address, list[http.client.HTTPConnection]] = {}
+        self._lock = threading.Lock()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body = None,
+        *,
+        retry: bool = True,
+    ) -> Response:
+        """Send a request, following redirects of GET and HEAD; answers of any status come back.
+
+        A busy server and a failed connection are tried again, with growing waits or as long as
+        ``Retry-After`` says. Raises Unavailable, ResourceExhausted (429).
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS or not retry
+            try:
+                response = self._follow(method, url, headers, body)
+            except _Broken as error:
+                if last:
+                    raise Unavailable(str(error)) from None
+                self._wait(attempt, None)
+                continue
+            if response.status not in _TRY_AGAIN or (last and response.status != 429):
+                return response
+            wait = response.headers.get("Retry-After")
+            response.close()
+            if last:
+                raise ResourceExhausted(
+                    f"{self.host.address} has had too many requests",
+                    hint="wait a while, log in, or use a mirror (hosts.toml)",
+                )
+            self._wait(attempt, wait)
+        raise AssertionError("unreachable")
+
+    def _wait(self, attempt: int, retry_after: str | None) -> None:
+        delay = _FIRST_DELAY * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
+        if retry_after is not None and retry_after.strip().isdecimal():
+            delay = max(delay, float(retry_after))
+        time.sleep(min(delay, _LONGEST_DELAY) * self._sleep)
+
+    def _follow(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Response:
+        headers = dict(headers)
+        for _ in range(_REDIRECTS + 1):
+            response = self._send(method, url, headers, body)
+            location = response.headers.get("Location")
+            if (
+                response.status not in (301, 302, 303, 307, 308)
+                or not location
+                or method not in ("GET", "HEAD")
+            ):
+                return response
+            response.close()
+            target = urljoin(url, location)
+            old, new = address_of(url), address_of(target)
+            if old.scheme == "https" and new.scheme != "https":
+                raise Unavailable(f"{old.host} redirects to plain HTTP ({new.host}): refused")
+            if new != old:
+                headers = {k: v for k, v in headers.items() if k.lower() not in _PRIVATE}
+                for name, _value in self.host.headers:
+                    headers.pop(name, None)
+            url = target
+        raise Unavailable(f"{self.host.address} redirects in circles")
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Response:
+        address = address_of(url)
+        parts = urlsplit(url)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        while True:
+            connection, reused = self._connection(address)
+            try:
+                connection.request(method, path, body, {"User-Agent": _AGENT, **headers})
+                raw = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                if reused:
+                    continue  # the server closed a connection that was kept: not a failure
+                raise self._explain(address, error) from None
+            return Response(self, address, connection, raw, url)
+
+    def _connection(self, address: Address) -> tuple[http.client.HTTPConnection, bool]:
+        with self._lock:
+            idle = self._idle.get(address)
+            if idle:
+                return idle.pop(), True
+        try:
+            return self._connect(address), False
+        except (OSError, http.client.HTTPException) as error:
+            raise self._explain(address, error) from None
+
+    def _connect(self, address: Address) -> http.client.HTTPConnection:
+        proxy = proxy_for(address)
+        target = proxy or address
+        connection: http.client.HTTPConnection
+        if address.scheme == "https":
+            own = (address.host, address.port) == _host_port(self.host.scheme, self.host.address)
+            context = tls.context(self.host if own else Host("https", address.host))
+            connection = http.client.HTTPSConnection(
+                target.host, target.port, timeout=self.host.dial_timeout, context=context
+            )
+            if proxy:
+                connection.set_tunnel(address.host, address.port)
+        else:
+            connection = http.client.HTTPConnection(
+                target.host, target.port, timeout=self.host.dial_timeout
+            )
+        connection.connect()
+        if connection.sock is not None:
+            connection.sock.settimeout(READ_SECONDS)
+        return connection
+
+    def give_back(self, address: Address, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection for the next request."""
+        with self._lock:
+            idle = self._idle.setdefault(address, [])
+            if len(idle) < _IDLE:
+                idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        with self._lock:
+            for idle in self._idle.values():
+                for connection in idle:
+                    connection.close()
+            self._idle.clear()
+
+    def _explain(self, address: Address, error: Exception) -> Error:
+        """A failure worth another try is _Broken; what will fail again says what to do."""
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            return tls.explain(self.host._replace(address=address.host), error)
+        if isinstance(error, socket.gaierror):
+            return Unavailable(
+                f"host {address.host} is not known: {error.strerror}",
+                hint="check its spelling and this machine's name server (/etc/resolv.conf)",
+            )
+        return _Broken(f"cannot reach {address.host}:{address.port}: {_reason(error)}")
+
+
+class _Broken(Unavailable):
+    """A failure that may be over in a moment."""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "connection closed without an answer"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def address_of(url: str) -> Address:
+    """Where a URL leads; raises Unavailable for anything but http and https."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        raise Unavailable(f"not a usable URL: {url[:200]!r}")
+    return Address(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80))
+
+
+def _host_port(scheme: str, address: str) -> tuple[str, int]:
+    parts = address_of(f"{scheme}://{address}")
+    return parts.host, parts.port
+
+
+def proxy_for(address: Address) -> Address | None:
+    """The proxy that the environment names for *address* (https_proxy, http_proxy, no_proxy)."""
+    value = _variable(f"{address.scheme}_proxy")
+    if not value:
+        return None
+    for pattern in _variable("no_proxy").split(","):
+        pattern = pattern.strip().lstrip(".")
+        if pattern == "*" or (
+            pattern and (address.host == pattern or address.host.endswith(f".{pattern}"))
+        ):
+            return None
+    return address_of(value if "://" in value else f"http://{value}")
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name) or os.environ.get(name.upper()) or ""
