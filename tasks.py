@@ -74,6 +74,7 @@ def board(_: Context, action: str, name: str, yes: bool = False) -> int:
 
 @task(
     positional=["name"],
+    optional_word=True,
     help={
         "name": "run only this benchmark (daemon)",
         "json": "print the results as JSON",

@@ -50,14 +50,39 @@ def _words_task(alone: frozenset[str]) -> type[Task[Any]]:
     return WordsTask
 
 
-def task(*, alone: tuple[str, ...] = (), **options: Any) -> Callable[[F], Any]:
+class _OptionalWordTask(Task[Any]):
+    """A task whose one positional word may be left out: invoke demands every word or takes none."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        arguments = super().get_arguments(ignore_unknown_help)
+        for one in arguments:
+            if one.positional:
+                # A default would keep the word from being taken.
+                one.positional = _word_follows(self.name)
+                if one.positional:
+                    one.default = one._value = None
+        return arguments
+
+
+def _word_follows(name: str) -> bool:
+    """Whether a word that is not a flag stands behind the task's name on the command line."""
+    behind = sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []
+    return any(not word.startswith("-") for word in behind)
+
+
+def task(
+    *, alone: tuple[str, ...] = (), optional_word: bool = False, **options: Any
+) -> Callable[[F], Any]:
     """``invoke.task`` that shows a :class:`PinnaceError` as one line and exits with its code.
 
     A task returns an exit status (``int``) or ``None``. ``alone`` names values of the first
-    positional word that need no further word (``./inv board list``).
+    positional word that need no further word (``./inv board list``); with ``optional_word`` the only
+    positional word may be left out (``./inv bench``).
     """
     if alone:
         options["klass"] = _words_task(frozenset(alone))
+    if optional_word:
+        options["klass"] = _OptionalWordTask
 
     def decorate(function: F) -> Any:
         @functools.wraps(function)

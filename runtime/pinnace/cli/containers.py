@@ -148,10 +148,9 @@ def spec_of(container: containers_api.Container) -> dict[str, Any]:
 
 
 def labels_from_image(config: dict[str, Any], given: dict[str, str]) -> dict[str, str]:
-    """The labels of a new container: the image's, its stop signal, and over them the user's."""
+    """The labels of a new container: the image's, its stop signal (SIGTERM by default), and over them the user's."""
     labels = {str(name): str(value) for name, value in (config.get("Labels") or {}).items()}
-    if config.get("StopSignal"):
-        labels[_STOP_SIGNAL] = str(config["StopSignal"])
+    labels[_STOP_SIGNAL] = str(config.get("StopSignal") or "SIGTERM")
     return {**labels, **given}
 
 

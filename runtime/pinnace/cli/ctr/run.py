@@ -11,6 +11,7 @@ from pinnace.cli.ctr.containers.building import build
 from pinnace.cli.ctr.flags import CONTAINER, PLATFORM, STDIO
 from pinnace.cli.options import Flag, switch
 from pinnace.cli.processes import Process, StdioWish, run_task
+from pinnace.cli.terminal import RawTerminal
 from pinnace.errors import Error, InvalidArgument
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def run(call: Call) -> int:
         log_uri=call.text("log-uri"),
         fifo_directory=call.text("fifo-dir"),
     )
+    if wish.terminal and not detach:
+        RawTerminal(0)  # complain before anything is made
     with Client.of(call) as client:
         container = build(client, call)
         try:

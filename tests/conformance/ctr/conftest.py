@@ -1,0 +1,20 @@
+"""The daemon that the tests of ctr share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.ctr.daemons import Daemon, start_containerd
+from toolkit.arena import Arena
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[Daemon]:
+    """Debian's containerd."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for namespaces")
+    with Arena() as arena:
+        yield start_containerd(arena)
