@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,10 +58,17 @@ def test_data_is_flushed_before_its_name_and_its_record(
     content: ContentStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    fsync, rename, record = os.fsync, os.rename, content.record
-    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("fsync"), fsync(fd))[1])
-    monkeypatch.setattr(os, "rename", lambda a, b: (order.append("rename"), rename(a, b))[1])
-    monkeypatch.setattr(content, "record", lambda *a: (order.append("record"), record(*a))[1])
+
+    def traced(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def run(*arguments: object) -> object:
+            order.append(name)
+            return function(*arguments)
+
+        return run
+
+    monkeypatch.setattr(os, "fsync", traced("fsync", os.fsync))
+    monkeypatch.setattr(os, "rename", traced("rename", os.rename))
+    monkeypatch.setattr(content, "record", traced("record", content.record))
     put(content)
     assert order == ["fsync", "rename", "fsync", "record"]
 

@@ -18,6 +18,11 @@ SNAPSHOT = "containerd.io/gc.ref.snapshot"
 UNCOMPRESSED = "containerd.io/uncompressed"
 SOURCE = "containerd.io/distribution.source"
 
+NAME = "io.containerd.image.name"
+"""Annotation in an archive's index: the whole name of an image (containerd)."""
+REF_NAME = "org.opencontainers.image.ref.name"
+"""Annotation in an archive's index: its tag, or whatever a tool put there (OCI)."""
+
 
 def of_index(index: Index) -> dict[str, str]:
     """What an index refers to."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pinnace.spec.image import Config, Descriptor, Index, Manifest
     from pinnace.spec.platform import Platform
+    from pinnace.store.store import Store
 
     Read = Callable[[Descriptor], bytes]
     """Gets a document, verified, from wherever it is."""
@@ -33,43 +34,75 @@ class Tree:
         self.configs: list[Config] = []
 
 
-def load(root: Descriptor, read: Read, platform: Platform | None, name: str) -> Tree:
+def load(
+    root: Descriptor, read: Read, platform: Platform | None, name: str, *, partial: bool = False
+) -> Tree:
     """Read the image at *root*: the manifest that suits *platform* best, or all with None.
 
-    Raises NotFound naming the platforms that exist, InvalidArgument for malformed documents.
+    *partial* leaves out the manifests that cannot be found. Raises NotFound naming the platforms that exist, InvalidArgument for malformed documents.
     """
     tree = Tree()
-    _descend(tree, root, read, platform, name, 0)
+    _Loader(tree, read, platform, name, partial).descend(root, 0)
     if not tree.manifests:
         raise NotFound(f"{name} has no images at all")
     return tree
 
 
-def _descend(
-    tree: Tree, descriptor: Descriptor, read: Read, platform: Platform | None, name: str, depth: int
-) -> None:
-    if depth > _MAX_DEPTH:
-        raise InvalidArgument(f"{name}: indexes are nested more than {_MAX_DEPTH} deep")
-    data = read(descriptor)
-    media_type = images.media_type_of(images.parse_document(data), descriptor.media_type)
-    if images.is_manifest(media_type):
-        manifest = images.parse_manifest(data, media_type)
+def stored(
+    store: Store, namespace: str, root: Descriptor, platform: Platform | None, name: str
+) -> Tree:
+    """The documents of an image in the store; with *platform* None all that are there."""
+
+    def read(descriptor: Descriptor) -> bytes:
+        return store.content.read(namespace, descriptor.digest, images.MAX_CONFIG_BYTES)
+
+    return load(root, read, platform, name, partial=platform is None)
+
+
+class _Loader:
+    def __init__(
+        self, tree: Tree, read: Read, platform: Platform | None, name: str, partial: bool
+    ) -> None:
+        self._tree = tree
+        self._read = read
+        self._platform = platform
+        self._name = name
+        self._partial = partial
+
+    def descend(self, descriptor: Descriptor, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise InvalidArgument(f"{self._name}: indexes are nested more than {_MAX_DEPTH} deep")
+        try:
+            data = self._read(descriptor)
+        except NotFound:
+            if self._partial and depth:
+                return
+            raise
+        media_type = images.media_type_of(images.parse_document(data), descriptor.media_type)
+        if images.is_manifest(media_type):
+            self._manifest(descriptor, images.parse_manifest(data, media_type))
+            return
+        index = images.parse_index(data, media_type)
+        self._tree.indexes.append((descriptor, index))
+        if self._platform is None:
+            chosen = index.manifests
+        else:
+            chosen = (_choose(index, self._read, self._platform, self._name),)
+        for child in chosen:
+            if images.is_index(child.media_type) or images.is_manifest(child.media_type):
+                self.descend(child, depth + 1)
+
+    def _manifest(self, descriptor: Descriptor, manifest: Manifest) -> None:
         if not _is_container(manifest):
-            if platform is None:
+            if self._platform is None:
                 return  # an attestation or another artifact beside the images
-            raise InvalidArgument(f"{name} is not a container image: {manifest.config.media_type}")
-        config = images.parse_config(read(manifest.config))
-        if platform is not None and platform.match(config.platform) is None:
-            raise _missing(name, platform, [config.platform])
-        tree.manifests.append((descriptor, manifest))
-        tree.configs.append(config)
-        return
-    index = images.parse_index(data, media_type)
-    tree.indexes.append((descriptor, index))
-    chosen = index.manifests if platform is None else [_choose(index, read, platform, name)]
-    for child in chosen:
-        if images.is_index(child.media_type) or images.is_manifest(child.media_type):
-            _descend(tree, child, read, platform, name, depth + 1)
+            kind = manifest.config.media_type
+            raise InvalidArgument(f"{self._name} is not a container image: {kind}")
+        config = images.parse_config(self._read(manifest.config))
+        if self._platform is not None and self._platform.match(config.platform) is None:
+            raise _missing(self._name, self._platform, [config.platform])
+        self._tree.manifests.append((descriptor, manifest))
+        self._tree.configs.append(config)
 
 
 def _is_container(manifest: Manifest) -> bool:

@@ -45,7 +45,7 @@ class Node(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """What one collection removed; ``next_expiry`` is ns since the epoch, 0 when nothing expires."""
+    """What one collection removed."""
 
     content: int = 0
     snapshots: int = 0
@@ -53,7 +53,6 @@ class Stats(NamedTuple):
     leases: int = 0
     ingests: int = 0
     bytes: int = 0
-    next_expiry: int = 0
 
 
 def collect(db: Database, content: ContentStore, snapshotters: Mapping[str, Snapshotter]) -> Stats:
@@ -69,6 +68,7 @@ def collect(db: Database, content: ContentStore, snapshotters: Mapping[str, Snap
                 f"{row['namespace']}/{row['ref']}"
                 for row in tx.execute("SELECT namespace, ref FROM ingests")
             }
+        db.collected_at = graph.now
         freed = content.sweep([digest for digest in content.blobs.walk() if digest not in known])
         ingests = _abort_lost(content, refs)
     for snapshotter, number in directories:
@@ -81,14 +81,26 @@ def collect(db: Database, content: ContentStore, snapshotters: Mapping[str, Snap
         count.get("leases", 0),
         ingests,
         freed,
-        graph.next_expiry,
     )
 
 
-def next_expiry(db: Database) -> int:
-    """When the collector should run next at the latest: ns since the epoch, 0 for never."""
+def next_expiry(db: Database) -> float | None:
+    """When the next thing expires that no collection has seen expired: seconds since the epoch.
+
+    It may lie in the past; None when nothing will expire.
+    """
+    times = []
     with db.read() as tx:
-        return _Graph(tx).next_expiry
+        for table in ("leases", "images", "content", "snapshots"):
+            rows = tx.execute(
+                f"SELECT labels FROM {table} WHERE labels LIKE ?",  # noqa: S608 (our constants)
+                (f"%{EXPIRE_LABEL}%",),
+            )
+            for row in rows:
+                times.append(parse_time(records.load(row["labels"]).get(EXPIRE_LABEL, "")))
+        times += [row[0] for row in tx.execute("SELECT expire_at FROM ingests WHERE expire_at")]
+    ahead = [time for time in times if time is not None and time > db.collected_at]
+    return min(ahead) / 1e9 if ahead else None
 
 
 def _counts(nodes: list[Node]) -> dict[str, int]:
@@ -153,8 +165,7 @@ class _Graph:
 
     def __init__(self, tx: sqlite3.Connection) -> None:
         self.things: dict[Node, tuple[Node, ...]] = {}
-        self.next_expiry = 0
-        self._now = records.now()
+        self.now = records.now()
         self._roots: list[Node] = []
         self._flat: list[Node] = []
         self._back: dict[Node, list[Node]] = {}
@@ -202,16 +213,10 @@ class _Graph:
                 yield Node(kind, namespace, value)
 
     def _unexpired(self, labels: Mapping[str, str]) -> bool | None:
-        """Whether there is an expiry that lies ahead; None without one. It is noted for later."""
+        """Whether there is an expiry that lies ahead; None without one."""
         text = labels.get(EXPIRE_LABEL)
         until = parse_time(text) if text else None
-        return None if until is None else self._lies_ahead(until)
-
-    def _lies_ahead(self, until: int) -> bool:
-        if until <= self._now:
-            return False
-        self.next_expiry = min(self.next_expiry or until, until)
-        return True
+        return None if until is None else until > self.now
 
     def _images(self, tx: sqlite3.Connection) -> None:
         for row in tx.execute("SELECT namespace, name, digest, labels FROM images"):
@@ -255,7 +260,7 @@ class _Graph:
                 [Node("content", row["namespace"], row["expected"])] if row["expected"] else []
             )
             self._add(node, {}, *expected)
-            if row["expire_at"] and self._lies_ahead(row["expire_at"]):
+            if row["expire_at"] > self.now:
                 self._roots.append(node)
 
     def _leases(self, tx: sqlite3.Connection) -> None:

@@ -36,6 +36,8 @@ class Database:
         Raises DataLoss when the file is damaged, FailedPrecondition when it is of a newer version.
         """
         self.path = os.fspath(path)
+        # When garbage was collected last, in ns since the epoch: see the collector.
+        self.collected_at = 0
         self._lock = threading.RLock()
         self._owner: int | None = None
         self._readers: list[sqlite3.Connection] = []
