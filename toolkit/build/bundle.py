@@ -3,7 +3,7 @@
     bin/        ctr, runc, pinnaced, containerd, pinnace-keeper
     lib/        the runtime package, its pure-Python dependencies, byte code for the board's Python
     libexec/    native helpers (launch, pause) and the script behind the commands
-    share/      the pause image, as an OCI image layout (tar)
+    share/      the pause image, as an OCI image layout (tar); shell completion
     manifest.json
 
 Its id is a digest over the names, modes and contents of all files, so equal bundles have equal ids
@@ -116,7 +116,7 @@ def describe(tree: Tree, arch: Arch, python: str) -> dict[str, Any]:
 def contents_of_runtime() -> dict[str, bytes]:
     """The runtime's own files by their path in a bundle, without caches and hidden files."""
     found = {}
-    for folder, target in (("pinnace", "lib/pinnace"), ("libexec", "libexec")):
+    for folder, target in (("pinnace", "lib/pinnace"), ("libexec", "libexec"), ("share", "share")):  # fmt: skip
         for path in sorted((RUNTIME / folder).rglob("*")):
             name = path.relative_to(RUNTIME / folder).as_posix()
             if _LEFT_OUT.search(name):

@@ -45,11 +45,10 @@ class Prepared(NamedTuple):
 @contextmanager
 def leased(client: Client) -> Iterator[None]:
     """Keep the garbage collector from what is made inside until something refers to it."""
-    import random
     import time
 
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + _LEASE_HOURS * 3600))
-    lease_id = f"{time.time_ns()}-{random.randrange(1 << 32):08x}"  # noqa: S311 (a name)
+    lease_id = f"{time.time_ns()}-{os.urandom(4).hex()}"
     client.call(
         leases_api.Leases.create,
         leases_api.CreateRequest(id=lease_id, labels={"containerd.io/gc.expire": expires}),

@@ -204,9 +204,23 @@ class Call:
             raise InvalidArgument(missing, hint=f"usage: {self.path} {self.command.usage()}")
         return self.args[index]
 
+    def only_argument(self, missing: str) -> str:
+        """The one argument of a command; a flag behind it, which would have no effect, is an error."""
+        first = self.argument(0, missing)
+        for word in self.args[1:]:
+            raise InvalidArgument(
+                f"unexpected argument {word}", hint="flags stand before the arguments"
+            )
+        return first
+
     def need_args(self, missing: str) -> list[str]:
         """All arguments, of which there must be at least one."""
         self.argument(0, missing)
+        for word in self.args:
+            if word.startswith("-") and len(word) > 1:
+                raise InvalidArgument(
+                    f"unexpected argument {word}", hint="flags stand before the arguments"
+                )
         return self.args
 
     def consume(self, words: Sequence[str]) -> list[str]:

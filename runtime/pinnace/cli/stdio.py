@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -44,7 +43,9 @@ class Streams:
         parent = directory or FIFO_DIRECTORY
         os.makedirs(parent, mode=0o700, exist_ok=True)
         # An id is only a name here: it must not lead elsewhere.
-        base = os.path.join(tempfile.mkdtemp(dir=parent), process_id.replace("/", "_"))
+        directory = os.path.join(parent, os.urandom(8).hex())
+        os.mkdir(directory, mode=0o700)
+        base = os.path.join(directory, process_id.replace("/", "_"))
         self.terminal = terminal
         self.stdin, self.stdout = f"{base}-stdin", f"{base}-stdout"
         self.stderr = "" if terminal else f"{base}-stderr"

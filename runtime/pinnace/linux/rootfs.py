@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Sequence
 
 from pinnace.linux.mount import MNT_DETACH, Mount, mount_all, unmount
@@ -106,6 +105,8 @@ def _is_opaque(fd: int) -> bool:
 
 
 def _open_mounted(mounts: Sequence[Mount]) -> int:
+    import tempfile  # 4 ms that are seldom needed
+
     place = tempfile.mkdtemp(prefix="pinnace-rootfs-")
     try:
         mount_all(list(mounts), place)

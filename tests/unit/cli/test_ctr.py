@@ -56,6 +56,8 @@ def test_names_of_one_group_are_unique() -> None:
         ("tasks exec c ls", 'required flag "exec-id" not set'),
         ("tasks kill -s SIGNOPE c", "unknown signal 'SIGNOPE'"),
         ("images pull --platform linux/pdp11 registry.lab/x:1", "unknown architecture 'pdp11'"),
+        ("images pull registry.lab/x:1 --all-platforms", "flags stand before the arguments"),
+        ("images rm registry.lab/x:1 --sync", "unexpected argument --sync"),
         ("frobnicate", 'unknown command "frobnicate" for "ctr"'),
         ("--address /nonexistent/sock version", "/nonexistent/sock"),
     ],

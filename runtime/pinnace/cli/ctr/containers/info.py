@@ -21,7 +21,7 @@ FLAGS: tuple[Flag, ...] = (switch("spec", about="print only the runtime specific
 
 
 def run(call: Call) -> int:
-    container_id = call.argument(0, "container id must be provided")
+    container_id = call.only_argument("container id must be provided")
     with Client.of(call) as client:
         container = containers.get(client, container_id)
     json_out(containers.spec_of(container) if call.on("spec") else document(container))

@@ -34,7 +34,7 @@ DETAILS = "<in> is a file, or - for standard input."
 
 
 def run(call: Call) -> int:
-    path = call.argument(0, "an archive must be provided (- for standard input)")
+    path = call.only_argument("an archive must be provided (- for standard input)")
     wanted = platforms.parse(call.text("platform")) if call.text("platform") else None
     fd = _open(path)
     display = Display(path)

@@ -38,7 +38,7 @@ DETAILS = "The daemon fetches: its mirrors and certificates apply, files named h
 
 
 def run(call: Call) -> int:
-    name = call.argument(0, "please provide an image reference to pull")
+    name = call.only_argument("please provide an image reference to pull")
     reference = Reference.parse(name)
     wanted = [platforms.parse(each) for each in call.texts("platform")]
     if call.on("all-platforms") and wanted:

@@ -19,7 +19,7 @@ FLAGS: tuple[Flag, ...] = (SNAPSHOTTER_FLAG,)
 
 
 def run(call: Call) -> int:
-    key = call.argument(0, "please specify a snapshot")
+    key = call.only_argument("please specify a snapshot")
     request = StatSnapshotRequest(snapshotter=call.text("snapshotter"), key=key)
     with Client.of(call) as client:
         info = client.call(Snapshots.stat, request).info

@@ -16,7 +16,7 @@ DETAILS = "Exits with the status of the container's process when that ends."
 
 
 def run(call: Call) -> int:
-    container_id = call.argument(0, "container id must be provided")
+    container_id = call.only_argument("container id must be provided")
     with Client.of(call) as client:
         process = Process(client, container_id)
         process.adopt(process.state())

@@ -23,7 +23,7 @@ _STOP_SIGNAL = "io.containerd.image.config.stop-signal"
 
 
 def run(call: Call) -> int:
-    container_id = call.argument(0, "container id must be provided")
+    container_id = call.only_argument("container id must be provided")
     number = parse_signal(call.text("signal")) if call.text("signal") else 0
     with Client.of(call) as client:
         labels = containers.get(client, container_id).labels

@@ -24,7 +24,7 @@ FLAGS: tuple[Flag, ...] = (text("format", default="table", about='"table" or "js
 
 
 def run(call: Call) -> int:
-    container_id = call.argument(0, "container id must be provided")
+    container_id = call.only_argument("container id must be provided")
     wanted = call.text("format")
     if wanted not in ("table", "json"):
         raise InvalidArgument(f'invalid format "{wanted}": table or json is expected')

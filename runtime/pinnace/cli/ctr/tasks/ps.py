@@ -18,7 +18,7 @@ FLAGS: tuple[Flag, ...] = ()
 
 
 def run(call: Call) -> int:
-    container_id = call.argument(0, "container id must be provided")
+    container_id = call.only_argument("container id must be provided")
     with Client.of(call) as client:
         found = client.call(Tasks.list_pids, ListPidsRequest(container_id=container_id)).processes
     table(["PID\tINFO", *(f"{each.pid}\t{_info(each.info)}" for each in found)], minimum=1)

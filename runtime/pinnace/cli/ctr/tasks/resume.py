@@ -15,7 +15,7 @@ FLAGS: tuple[Flag, ...] = ()
 
 
 def run(call: Call) -> int:
-    container_id = call.argument(0, "container id must be provided")
+    container_id = call.only_argument("container id must be provided")
     with Client.of(call) as client:
         client.call(Tasks.resume, ResumeTaskRequest(container_id=container_id))
     return 0

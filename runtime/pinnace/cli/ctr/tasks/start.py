@@ -23,7 +23,7 @@ DETAILS = "Exits with the status of the container's process."
 
 
 def run(call: Call) -> int:
-    container_id = call.argument(0, "container id must be provided")
+    container_id = call.only_argument("container id must be provided")
     with Client.of(call) as client:
         container = containers.get(client, container_id)
         spec = containers.spec_of(container)
