@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 18
 _ATTEMPTS = 5
+PAUSE_SECONDS = 1.0
 _BUSY_SECONDS = 600.0
 
 
@@ -46,10 +47,8 @@ class Fetcher:
         lease: str,
         report: Report,
         stops: Sequence[threading.Event],
-        *,
-        pause: float = 1.0,
     ) -> None:
-        """Any event of *stops* ends the work; *pause* is the wait before another attempt, in s."""
+        """Any event of *stops* ends the work."""
         self._content = store.content
         self._leases = store.leases
         self._namespace = namespace
@@ -59,7 +58,6 @@ class Fetcher:
         self._lease = lease
         self._report = report
         self._stops = stops
-        self._pause = pause
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A manifest, index or config: from the store if it is there and whole, else fetched."""
@@ -149,7 +147,7 @@ class Fetcher:
                 failures = 1 if writer.offset > before else failures + 1
                 if failures >= _ATTEMPTS:
                     raise
-                self._sleep(self._pause * failures)
+                self._sleep(PAUSE_SECONDS * failures)
 
     def _transfer(self, writer: Writer, descriptor: Descriptor) -> None:
         stream = self._resolver.fetch(self._reference, descriptor, writer.offset)

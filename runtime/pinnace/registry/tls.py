@@ -60,11 +60,11 @@ def _make(host: Host) -> ssl.SSLContext:
     return made
 
 
-def explain(host: Host, error: ssl.SSLError) -> Error:
-    """What a TLS failure means and what to do about it; not worth another try."""
+def explain(host: Host, error: ssl.SSLError, now: float | None = None) -> Error:
+    """What a TLS failure means and what to do about it; *now* is the clock's time in seconds."""
     name = host.address
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _explain_certificate(host, name, error)
+        return _explain_certificate(host, error, time.time() if now is None else now)
     reason = error.reason or str(error)
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return Unavailable(
@@ -79,12 +79,12 @@ def explain(host: Host, error: ssl.SSLError) -> Error:
     return Unavailable(f"TLS with {name} failed: {reason.lower().replace('_', ' ')}")
 
 
-def _explain_certificate(host: Host, name: str, error: ssl.SSLCertVerificationError) -> Error:
-    code = error.verify_code
+def _explain_certificate(host: Host, error: ssl.SSLCertVerificationError, clock: float) -> Error:
+    name, code = host.address, error.verify_code
     if code in (_NOT_YET_VALID, _EXPIRED):
         state = "is not valid yet" if code == _NOT_YET_VALID else "has expired"
-        now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-        if time.time() < RELEASED:
+        now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(clock))
+        if clock < RELEASED:
             hint = f"this machine's clock is wrong: it says {now}; set it (timedatectl set-time, NTP) and try again"
         else:
             hint = f"this machine's clock says {now}; if that is right, the registry needs a new certificate"
