@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import signal
 import socket
 import struct
 import subprocess
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -267,3 +269,56 @@ def test_closed_descriptors_are_not_taken_for_its_own(
     shell = f"exec '{release}/bin/ctr' <&- >&- 2>&-"
     done = subprocess.run(["sh", "-c", shell], env={"PINNACE_KEEPER": str(path)}, check=False)
     assert done.returncode == 0
+
+
+def test_a_command_of_another_session_reads_the_terminal(
+    release: Path, keeper: Callable[[Script], Path]
+) -> None:
+    """The keeper's child has the terminal only as descriptors; the kernel lets it read all the same."""
+
+    def script(session: Session) -> None:
+        stdin, stdout, stderr, _ = session.fds
+        with subprocess.Popen(
+            ["sh", "-c", "read -r line; echo got $line; stty raw; exit 6"],
+            stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True,
+        ) as process:  # fmt: skip
+            session.say(pid=process.pid)
+            status = process.wait()
+        assert status == 6
+        session.say(signal=int(signal.SIGKILL))
+
+    path = keeper(script)
+    pid, fd = pty.fork()
+    if pid == 0:
+        program = str(release / "bin/ctr")
+        os.execve(program, [program], {"PINNACE_KEEPER": str(path), "PATH": os.environ["PATH"]})
+    os.write(fd, b"hello\n")
+    seen = b""
+    while b"got hello" not in seen:
+        seen += os.read(fd, 1000)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    # The command died with the terminal raw: the launcher has put it back.
+    assert termios.tcgetattr(fd)[3] & termios.ICANON
+    os.close(fd)
+
+
+def test_in_the_background_of_a_terminal_python_runs_directly(
+    release: Path, tmp_path: Path
+) -> None:
+    """There the kernel must be able to stop a command that reads what is typed to the shell."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "keeper.sock"))
+    listener.listen()
+    pid, fd = pty.fork()
+    if pid == 0:
+        job = f"set -m; PINNACE_KEEPER={tmp_path}/keeper.sock {release}/bin/ctr version & wait"
+        os.execv("/bin/sh", ["sh", "-c", job])
+    seen = b""
+    while b"cold" not in seen:
+        seen += os.read(fd, 1000)
+    os.waitpid(pid, 0)
+    os.close(fd)
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    listener.close()
