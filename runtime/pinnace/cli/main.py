@@ -44,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
         return problem.exit_status
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 1
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -348,9 +348,11 @@ def with_privileges(spec: Spec, devices: Iterable[dict[str, Any]], capabilities:
 
     Args:
         devices: the host's device nodes.
-        capabilities: how many capabilities the kernel knows (``cap_last_cap`` + 1).
+        capabilities: those to give, as bits (``CapEff`` of /proc/PID/status): no more than the caller
+            has itself, because nobody can give what he has not.
     """
-    spec["process"]["capabilities"] = _capability_sets(ALL_CAPABILITIES[:capabilities])
+    given = [name for bit, name in enumerate(ALL_CAPABILITIES) if capabilities >> bit & 1]
+    spec["process"]["capabilities"] = _capability_sets(given)
     linux = spec["linux"]
     linux["maskedPaths"] = []
     linux["readonlyPaths"] = []

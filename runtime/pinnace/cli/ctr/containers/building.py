@@ -129,7 +129,7 @@ def _apply_process_flags(spec: oci.Spec, call: Call) -> None:
     if call.text("cwd"):
         process["cwd"] = call.text("cwd")
     if call.on("privileged"):
-        oci.with_privileges(spec, host_devices("/dev"), _known_capabilities())
+        oci.with_privileges(spec, host_devices("/dev"), _own_capabilities())
     oci.with_capabilities(spec, call.texts("cap-add"), call.texts("cap-drop"))
     if call.on("allow-new-privs"):
         process["noNewPrivileges"] = False
@@ -177,12 +177,13 @@ def _apply_limits(spec: oci.Spec, call: Call) -> None:
             oci.with_cpu(spec, key, call.text(flag))
 
 
-def _known_capabilities() -> int:
-    try:
-        with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
-            return int(file.read()) + 1
-    except (OSError, ValueError) as problem:
-        raise Error(f"cannot tell the kernel's capabilities: {problem}") from None
+def _own_capabilities() -> int:
+    """This process's effective capabilities, as bits."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("CapEff:"):
+                return int(line.split()[1], 16)
+    raise Error("cannot tell this process's capabilities: /proc/self/status has no CapEff")
 
 
 def devices_at(path: str) -> list[dict[str, Any]]:
