@@ -7,6 +7,7 @@ iterator. Services are loaded when their first call arrives, so that an idle dae
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import sys
@@ -79,11 +80,16 @@ class Server:
     """Serves ``services`` (name to loader) on a listening unix socket until ``stop``."""
 
     def __init__(
-        self, listener: socket.socket, services: Mapping[str, Loader], log: Log | None = None
+        self,
+        listener: socket.socket,
+        services: Mapping[str, Loader],
+        on_connection: Log = lambda line: None,
+        on_failure: Log = lambda line: None,
     ) -> None:
         self._listener = listener
         self._services = services
-        self._log = log or (lambda line: None)
+        self._on_connection = on_connection
+        self._on_failure = on_failure
         self._routes: dict[str, tuple[Method[Message, Message], Any]] = {}
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
@@ -94,7 +100,7 @@ class Server:
     def serve(self) -> None:
         """Accept connections until ``stop``; each is served by threads of its own."""
         while (sock := self._accept()) is not None:
-            self._log(f"connection from {_peer(sock)}")
+            self._on_connection(f"connection from {_peer(sock)}")
             connection = Connection(sock, self._on_stream)
             self._connections.add(connection)
             self._workers.submit(partial(self._run, connection))
@@ -107,13 +113,16 @@ class Server:
                 return None
             raise
 
+    def interrupt(self) -> None:
+        """Let ``serve`` return; connections stay as they are."""
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+
     def stop(self, grace: float = 5.0) -> None:
         """Refuse new calls, let those under way end for ``grace`` seconds, then close."""
-        self._stopping.set()
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            self._listener.close()
+        self.interrupt()
+        self._listener.close()
         for connection in list(self._connections):
             connection.drain()
         end = time.monotonic() + grace
@@ -211,7 +220,7 @@ class Server:
         import traceback
 
         _, problem, _ = sys.exc_info()
-        self._log(f"{path} failed: {''.join(traceback.format_exception(problem))}")
+        self._on_failure(f"{path} failed: {''.join(traceback.format_exception(problem))}")
 
 
 class _Answer:

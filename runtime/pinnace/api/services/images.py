@@ -1,0 +1,75 @@
+"""The Images service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinnace.api.schema import images as wire
+from pinnace.api.schema.wellknown import Empty
+from pinnace.api.services import convert
+from pinnace.errors import InvalidArgument
+from pinnace.store.images import Image
+
+if TYPE_CHECKING:
+    from pinnace.api.server import Context
+    from pinnace.daemon.daemon import Daemon
+
+SCHEMA = wire.Images
+
+
+class Service:
+    def __init__(self, daemon: Daemon) -> None:
+        self._catalog = daemon.catalog
+        self._images = daemon.store.images
+
+    def get(self, request: wire.GetImageRequest, context: Context) -> wire.GetImageResponse:
+        image = self._images.get(context.namespace, request.name)
+        return wire.GetImageResponse(image=_message(image))
+
+    def list(self, request: wire.ListImagesRequest, context: Context) -> wire.ListImagesResponse:
+        found = self._images.list(context.namespace, request.filters)
+        return wire.ListImagesResponse(images=[_message(image) for image in found])
+
+    def create(
+        self, request: wire.CreateImageRequest, context: Context
+    ) -> wire.CreateImageResponse:
+        image = self._catalog.create_image(
+            context.namespace, _record(request.image), lease=context.lease
+        )
+        return wire.CreateImageResponse(image=_message(image))
+
+    def update(
+        self, request: wire.UpdateImageRequest, context: Context
+    ) -> wire.UpdateImageResponse:
+        paths = convert.paths(request.update_mask)
+        # A mask may leave the target out of the request, so the old one stands in for it.
+        old = None
+        if request.image is not None and request.image.target is None:
+            old = self._images.get(context.namespace, request.image.name)
+        record = _record(request.image, old)
+        image = self._catalog.update_image(context.namespace, record, paths, lease=context.lease)
+        return wire.UpdateImageResponse(image=_message(image))
+
+    def delete(self, request: wire.DeleteImageRequest, context: Context) -> Empty:
+        target = request.target.digest if request.target is not None else ""
+        self._catalog.delete_image(
+            context.namespace, request.name, target=target, sync=request.sync
+        )
+        return Empty()
+
+
+def _message(image: Image) -> wire.Image:
+    return wire.Image(
+        name=image.name,
+        labels=dict(image.labels),
+        target=convert.descriptor(image.target),
+        created_at=convert.timestamp(image.created_at),
+        updated_at=convert.timestamp(image.updated_at),
+    )
+
+
+def _record(image: wire.Image | None, old: Image | None = None) -> Image:
+    if image is None:
+        raise InvalidArgument("image must be set")
+    target = old.target if old else convert.descriptor_record(image.target, "image target")
+    return Image(image.name, target, image.labels)

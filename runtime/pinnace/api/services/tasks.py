@@ -1,0 +1,199 @@
+"""The Tasks service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pinnace.api.schema import tasks as wire
+from pinnace.api.schema import tasktypes
+from pinnace.api.schema.types import Metric
+from pinnace.api.schema.wellknown import Empty, Timestamp
+from pinnace.api.services import convert, metrics
+from pinnace.api.services.runtime import check_runtime, options_of
+from pinnace.daemon import bundle
+from pinnace.daemon.task import ProcessState, Stdio, Task
+from pinnace.errors import DeadlineExceeded, Error, InvalidArgument, Unimplemented
+
+if TYPE_CHECKING:
+    from pinnace.api.server import Context
+    from pinnace.daemon.daemon import Daemon
+    from pinnace.daemon.tasks import Exit
+
+SCHEMA = wire.Tasks
+
+_STATUS = {
+    "created": tasktypes.STATUS_CREATED,
+    "running": tasktypes.STATUS_RUNNING,
+    "stopped": tasktypes.STATUS_STOPPED,
+    "paused": tasktypes.STATUS_PAUSED,
+}
+
+
+class Service:
+    def __init__(self, daemon: Daemon) -> None:
+        self._tasks = daemon.tasks
+        self._containers = daemon.store.containers
+        self._log = daemon.log
+
+    def create(self, request: wire.CreateTaskRequest, context: Context) -> wire.CreateTaskResponse:
+        if request.checkpoint is not None and request.checkpoint.digest:
+            raise Unimplemented("checkpoints are not supported")
+        namespace = context.namespace
+        container = self._containers.get(namespace, request.container_id)
+        check_runtime(container.runtime_name)
+        if container.spec is None:
+            raise InvalidArgument(f"container {container.id} has no runtime spec")
+        pid = self._tasks.create(
+            namespace,
+            container.id,
+            container.spec.value,
+            convert.mount_records(request.rootfs),
+            Stdio(request.stdin, request.stdout, request.stderr, request.terminal),
+            options_of(request.options or convert.any_message(container.runtime_options)),
+        )
+        return wire.CreateTaskResponse(container_id=container.id, pid=pid)
+
+    def start(self, request: wire.StartRequest, context: Context) -> wire.StartResponse:
+        pid = self._tasks.start(context.namespace, request.container_id, request.exec_id)
+        return wire.StartResponse(pid=pid)
+
+    def delete(self, request: wire.DeleteTaskRequest, context: Context) -> wire.DeleteResponse:
+        return _deleted(self._tasks.delete(context.namespace, request.container_id))
+
+    def delete_process(
+        self, request: wire.DeleteProcessRequest, context: Context
+    ) -> wire.DeleteResponse:
+        if not request.exec_id:
+            raise InvalidArgument("exec id must be set")
+        return _deleted(
+            self._tasks.delete_process(context.namespace, request.container_id, request.exec_id)
+        )
+
+    def get(self, request: wire.GetRequest, context: Context) -> wire.GetResponse:
+        task = self._tasks.find(context.namespace, request.container_id)
+        state = task.process(request.exec_id)
+        return wire.GetResponse(process=_process(task, state))
+
+    def list(self, request: wire.ListTasksRequest, context: Context) -> wire.ListTasksResponse:
+        found = self._tasks.list(context.namespace)
+        return wire.ListTasksResponse(
+            tasks=[
+                _process(task, state)
+                for task in found
+                for state in task.processes()
+                if not state.exec_id
+            ]
+        )
+
+    def kill(self, request: wire.KillRequest, context: Context) -> Empty:
+        self._tasks.kill(
+            context.namespace,
+            request.container_id,
+            request.exec_id,
+            request.signal,
+            everyone=request.all,
+        )
+        return Empty()
+
+    def exec(self, request: wire.ExecProcessRequest, context: Context) -> Empty:
+        if request.spec is None:
+            raise InvalidArgument("process spec must be set")
+        self._tasks.exec(
+            context.namespace,
+            request.container_id,
+            request.exec_id,
+            request.spec.value,
+            Stdio(request.stdin, request.stdout, request.stderr, request.terminal),
+        )
+        return Empty()
+
+    def resize_pty(self, request: wire.ResizePtyRequest, context: Context) -> Empty:
+        self._tasks.call(
+            context.namespace,
+            request.container_id,
+            "resize",
+            exec_id=request.exec_id,
+            width=request.width,
+            height=request.height,
+        )
+        return Empty()
+
+    def close_io(self, request: wire.CloseIORequest, context: Context) -> Empty:
+        if request.stdin:
+            self._tasks.call(
+                context.namespace, request.container_id, "close_io", exec_id=request.exec_id
+            )
+        return Empty()
+
+    def pause(self, request: wire.PauseTaskRequest, context: Context) -> Empty:
+        self._tasks.pause(context.namespace, request.container_id, paused=True)
+        return Empty()
+
+    def resume(self, request: wire.ResumeTaskRequest, context: Context) -> Empty:
+        self._tasks.pause(context.namespace, request.container_id, paused=False)
+        return Empty()
+
+    def list_pids(self, request: wire.ListPidsRequest, context: Context) -> wire.ListPidsResponse:
+        found = self._tasks.call(context.namespace, request.container_id, "pids")["pids"]
+        return wire.ListPidsResponse(
+            processes=[tasktypes.ProcessInfo(pid=int(pid)) for pid in found]
+        )
+
+    def checkpoint(
+        self, request: wire.CheckpointTaskRequest, context: Context
+    ) -> wire.CheckpointTaskResponse:
+        raise Unimplemented("checkpoints are not supported")
+
+    def update(self, request: wire.UpdateTaskRequest, context: Context) -> Empty:
+        if request.resources is None:
+            raise InvalidArgument("resources must be set")
+        resources = bundle.parse_json(request.resources.value, "resources")
+        self._tasks.call(context.namespace, request.container_id, "update", resources=resources)
+        return Empty()
+
+    def metrics(self, request: wire.MetricsRequest, context: Context) -> wire.MetricsResponse:
+        wanted = metrics.matcher(request.filters)
+        found = []
+        for task in self._tasks.list(context.namespace):
+            if not wanted(task.id):
+                continue
+            try:
+                data = metrics.message(task.call("stats"))
+            except Error as problem:
+                # One that ends just now does not hide the others.
+                self._log.debug(f"no metrics of {task.id}: {problem}")
+                continue
+            found.append(Metric(timestamp=Timestamp.of(convert.now()), id=task.id, data=data))
+        return wire.MetricsResponse(metrics=found)
+
+    def wait(self, request: wire.WaitRequest, context: Context) -> wire.WaitResponse:
+        task = self._tasks.find(context.namespace, request.container_id)
+        context.on_cancel(task.wake)
+        try:
+            state = task.wait(request.exec_id, lambda: context.cancelled, context.remaining())
+        except TimeoutError:
+            raise DeadlineExceeded(f"task {task.id} did not end in time") from None
+        return wire.WaitResponse(
+            exit_status=state.exit_status, exited_at=convert.timestamp(state.exited_at)
+        )
+
+
+def _process(task: Task, state: ProcessState) -> tasktypes.Process:
+    return tasktypes.Process(
+        container_id=task.id,
+        id=state.exec_id or task.id,
+        pid=state.pid,
+        status=_STATUS.get(state.status, tasktypes.STATUS_UNKNOWN),
+        exit_status=state.exit_status,
+        exited_at=convert.timestamp(state.exited_at),
+        **state.stdio._asdict(),
+    )
+
+
+def _deleted(found: Exit) -> wire.DeleteResponse:
+    return wire.DeleteResponse(
+        id=found.id,
+        pid=found.pid,
+        exit_status=found.status,
+        exited_at=convert.timestamp(found.exited_at),
+    )

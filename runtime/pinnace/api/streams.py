@@ -1,0 +1,139 @@
+"""The server's side of a named stream: messages both ways, and byte streams with a window on it.
+
+Bytes travel in ``Data`` messages; the receiver grants what the sender may send with
+``WindowUpdate`` (containerd's core/transfer/streaming).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from pinnace.api.frames import StreamClosed
+from pinnace.api.schema.transfertypes import Data, WindowUpdate
+from pinnace.api.schema.wellknown import Any
+from pinnace.errors import Aborted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pinnace.api.codec import Message
+
+CHUNK = 32 * 1024
+"""Bytes per ``Data`` message, as containerd sends."""
+WINDOW = 64 * 1024
+_QUEUE = 64
+
+
+class NamedStream:
+    """A bidirectional stream of messages, used by another call than the one that made it."""
+
+    def __init__(self, requests: Iterator[Any]) -> None:
+        self._requests = requests
+        self._queue: queue.Queue[Any | None] = queue.Queue(_QUEUE)
+        self._closed = threading.Event()
+
+    def receive(self) -> Any | None:
+        """The client's next message, ``None`` when it has sent all; raises Aborted."""
+        try:
+            return next(self._requests, None)
+        except StreamClosed:
+            raise Aborted("the client has closed the stream") from None
+
+    def send(self, message: Message) -> None:
+        """Queue a message for the client, waiting for room; raises Aborted when it has gone."""
+        packed = Any.pack(message)
+        while not self._closed.is_set():
+            try:
+                self._queue.put(packed, timeout=1.0)
+            except queue.Full:
+                continue
+            return
+        raise Aborted("the client has closed the stream")
+
+    def offer(self, message: Message) -> None:
+        """Queue a message unless the client is behind; for what may be left out."""
+        if not self._closed.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(Any.pack(message))
+
+    def outgoing(self) -> Iterator[Any]:
+        """What was sent, until ``close``; for the call that made the stream."""
+        while (message := self._queue.get()) is not None:
+            yield message
+
+    def close(self) -> None:
+        """Nothing more will be sent; what is queued still goes out."""
+        if not self._closed.is_set():
+            self._closed.set()
+            self._queue.put(None)
+
+    def abandon(self) -> None:
+        """The client has gone: nobody takes what is queued."""
+        self._closed.set()
+        while True:
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                break
+        self._queue.put(None)
+
+
+class ByteReader:
+    """The bytes that the client sends on a stream, as a file."""
+
+    def __init__(self, stream: NamedStream) -> None:
+        self._stream = stream
+        self._granted = 0
+        self._buffer = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes (all that come at once, if negative); empty at the end."""
+        if not self._buffer:
+            self._buffer = self._next()
+        size = len(self._buffer) if size < 0 else size
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def _next(self) -> bytes:
+        while True:
+            if self._granted < WINDOW:
+                self._stream.send(WindowUpdate(update=WINDOW))
+                self._granted += WINDOW
+            message = self._stream.receive()
+            if message is None:
+                return b""
+            if message.holds(Data):
+                data = message.unpack(Data).data
+                self._granted -= len(data)
+                if data:
+                    return data
+
+
+class ByteWriter:
+    """Sends bytes to the client on a stream, as a file."""
+
+    def __init__(self, stream: NamedStream) -> None:
+        self._stream = stream
+        self._room = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Send all of ``data``, waiting for the client's window; raises Aborted when it left."""
+        view = memoryview(data)
+        while view:
+            while self._room <= 0:
+                self._wait_for_room()
+            size = min(CHUNK, self._room, len(view))
+            self._stream.send(Data(data=bytes(view[:size])))
+            self._room -= size
+            view = view[size:]
+        return len(data)
+
+    def _wait_for_room(self) -> None:
+        message = self._stream.receive()
+        if message is None:
+            raise Aborted("the client has closed the stream")
+        if message.holds(WindowUpdate):
+            self._room += message.unpack(WindowUpdate).update

@@ -1,0 +1,108 @@
+"""A task's bundle directory: made, read and removed."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from pinnace.errors import InvalidArgument
+from pinnace.store import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_SPEC = 8 << 20
+"""Bytes of a runtime specification; seccomp profiles are the largest parts, far below this."""
+
+
+def parse_json(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object of a client; raises InvalidArgument."""
+    if len(data) > MAX_SPEC:
+        raise InvalidArgument(f"{what} of {len(data)} bytes is too large")
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as problem:
+        raise InvalidArgument(f"{what} is not valid JSON: {problem}") from None
+    if not isinstance(found, dict):
+        raise InvalidArgument(f"{what} must be a JSON object")
+    return found
+
+
+def make(path: str, spec: bytes) -> None:
+    """Create the directory with ``config.json`` and an empty ``rootfs``.
+
+    What a crash left there under the same name is removed first. Raises InvalidArgument for a
+    spec that is none.
+    """
+    parse_json(spec, "runtime spec")
+    with disk.errors(f"create bundle {path}"):
+        remove(path)
+        os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+        os.mkdir(path, 0o711)
+        os.mkdir(os.path.join(path, "rootfs"), 0o711)
+    write(path, "config.json", spec)
+
+
+def write(path: str, name: str, data: bytes) -> None:
+    """Write a file of the bundle so that it is there whole or not at all."""
+    target = os.path.join(path, name)
+    with disk.errors(f"write {target}"):
+        with open(f"{target}.new", "wb", opener=_private) as file:
+            file.write(data)
+        os.rename(f"{target}.new", target)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def read(path: str, name: str) -> bytes:
+    """A file of the bundle; raises OSError."""
+    with open(os.path.join(path, name), "rb") as file:
+        return file.read(MAX_SPEC)
+
+
+def read_exit(directory: str) -> Mapping[str, Any] | None:
+    """What a shim wrote of its container's end; ``None`` when there is nothing usable."""
+    try:
+        found = json.loads(read(directory, "exit.json"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "status" in found else None
+
+
+def directories(path: str) -> list[str]:
+    """Names of the directories in ``path``; none when there is no such directory."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(e.name for e in entries if e.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def remove(path: str) -> None:
+    """Remove a bundle, unmounting what a dead shim left mounted in it; it may be absent.
+
+    Nothing below ``rootfs`` is ever deleted: if something is still mounted there, it would be the
+    files of a snapshot. Raises FailedPrecondition then.
+    """
+    from pinnace.linux import mount
+
+    if not os.path.lexists(path):
+        return
+    rootfs = os.path.join(path, "rootfs")
+    with disk.errors(f"remove bundle {path}"):
+        if os.path.isdir(rootfs):
+            mount.unmount_all(rootfs)
+            os.rmdir(rootfs)
+        for name in os.listdir(path):
+            os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+
+
+def remove_state(path: str) -> None:
+    """Remove a shim's directory, which may be absent."""
+    if os.path.lexists(path):
+        with disk.errors(f"remove {path}"):
+            disk.remove_tree(path)

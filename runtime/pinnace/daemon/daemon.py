@@ -1,0 +1,91 @@
+"""The daemon: its parts, put together from the configuration.
+
+It starts nothing that listens: ``pinnace.cli.pinnaced`` puts the API in front of it.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from pinnace.daemon import plugins
+from pinnace.daemon.catalog import Catalog
+from pinnace.daemon.collector import Collector
+from pinnace.daemon.events import Exchange
+from pinnace.daemon.settings import seconds
+from pinnace.daemon.streams import Streams
+from pinnace.daemon.tasks import Tasks
+from pinnace.store.store import Store
+
+if TYPE_CHECKING:
+    from pinnace.daemon.config import Config
+    from pinnace.daemon.log import Log
+    from pinnace.daemon.shims import Shims
+    from pinnace.store.gc import Stats
+
+
+class Daemon:
+    """Everything that services work with. ``start`` brings back what ran before."""
+
+    def __init__(self, config: Config, log: Log, shims: Shims) -> None:
+        """Open the stores; raises what ``Store`` does."""
+        self.config = config
+        self.log = log
+        self.store = Store(config.text("root"))
+        self.events = Exchange()
+        self.collector = Collector(
+            self._collect,
+            self._next_expiry,
+            log.error,
+            delay=seconds(config.text("gc_schedule_delay")) or 0.0,
+            start_delay=seconds(config.text("gc_startup_delay")) or 0.0,
+        )
+        self.catalog = Catalog(self.store, self.events, self.collector)
+        self.tasks = Tasks(
+            os.path.join(config.text("state"), "io.containerd.runtime.v2.task"),
+            shims,
+            self.events,
+            log,
+        )
+        self.streams: Streams[Any] = Streams()
+        self.uuid = self._read_uuid()
+
+    def start(self) -> None:
+        """Connect to the shims of an earlier daemon and begin to collect garbage."""
+        self.tasks.reconnect()
+        self.collector.start()
+
+    def stop(self) -> None:
+        """Let go of everything; containers go on."""
+        self.collector.stop()
+        self.tasks.close()
+        self.store.close()
+
+    def plugins(self) -> list[plugins.Plugin]:
+        """What the daemon is made of, in containerd's terms."""
+        return plugins.table((s.name, s.root) for s in self.store.snapshotters.values())
+
+    def _collect(self) -> Stats:
+        from pinnace.store import gc
+
+        return gc.collect(self.store.db, self.store.content, self.store.snapshotters)
+
+    def _next_expiry(self) -> float | None:
+        from pinnace.store import gc
+
+        return gc.next_expiry(self.store.db)
+
+    def _read_uuid(self) -> str:
+        """The identity of this root directory, made once."""
+        directory = os.path.join(self.store.root, "io.containerd.grpc.v1.introspection")
+        path = os.path.join(directory, "uuid")
+        try:
+            with open(path, encoding="ascii") as file:
+                return str(uuid.UUID(file.read().strip()))
+        except (OSError, ValueError):
+            found = str(uuid.uuid4())
+        os.makedirs(directory, mode=0o711, exist_ok=True)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(found)
+        return found

@@ -1,0 +1,69 @@
+"""Layers onto mounts (``ctr`` unpacks so), and the changes between mounts as a layer."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, BinaryIO
+
+from pinnace.errors import DataLoss, InvalidArgument
+from pinnace.spec import image
+from pinnace.spec.image import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pinnace.linux.mount import Mount
+    from pinnace.spec.digest import Digest
+    from pinnace.store.content import ContentStore
+
+
+def apply(
+    content: ContentStore,
+    namespace: str,
+    layer: Descriptor,
+    mounts: Sequence[Mount],
+    *,
+    sync: bool = False,
+) -> Descriptor:
+    """Unpack a layer onto a snapshot's mounts; the descriptor of what it is uncompressed.
+
+    Raises NotFound, InvalidArgument (a blob that is no layer), DataLoss for one that is damaged.
+    """
+    from pinnace.images import unpack
+    from pinnace.store import disk
+
+    if not image.is_layer(layer.media_type):
+        raise InvalidArgument(f"{layer.media_type!r} is not the media type of a layer")
+    target = unpack.target_of(mounts)
+    with content.open(namespace, str(layer.digest)) as blob:
+        reader = _Verified(blob, layer.digest)
+        applied = unpack.apply(reader, target)
+        intact = reader.intact()
+    if not intact:
+        content.discard_damaged(str(layer.digest))
+        raise DataLoss(
+            f"content {layer.digest} is damaged", hint="pull the image again to replace it"
+        )
+    if sync:
+        disk.sync_file_system(target.root)
+    return Descriptor(image.OCI_LAYER, applied.diff_id, applied.size)
+
+
+class _Verified:
+    """A blob that is hashed while it is read, as it may have been damaged since it was written."""
+
+    def __init__(self, blob: BinaryIO, digest: Digest) -> None:
+        self._blob = blob
+        self._digest = digest
+        self._hash = hashlib.new(digest.algorithm)
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._blob.read(size)
+        self._hash.update(data)
+        return data
+
+    def intact(self) -> bool:
+        """Read what is left, and compare."""
+        while self.read(1 << 20):
+            pass
+        return self._hash.hexdigest() == self._digest.hex
