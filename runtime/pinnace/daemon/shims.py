@@ -1,13 +1,30 @@
-"""What the daemon needs of shims, and the real ones, which the keeper starts."""
+"""What the daemon needs of shims, and the real ones, which the keeper starts.
+
+Keeper and shims speak length-prefixed JSON on unix sockets: a little-endian u32, then an object.
+Requests to a shim have an ``id`` that its answer repeats; what comes without one is an event.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pinnace import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     OnEvent = Callable[[Mapping[str, Any]], None]
+
+MAX_FRAME = 16 << 20
+_START_SECONDS = 30.0
 
 
 class Shim(Protocol):
@@ -28,3 +45,182 @@ class Shims(Protocol):
 
     def connect(self, address: str, on_event: OnEvent, on_close: Callable[[], None]) -> Shim:
         """Connect; both callbacks come from another thread. Raises Unavailable."""
+
+
+class KeeperShims:
+    """Shims forked by the keeper, or started cold when no keeper answers."""
+
+    def __init__(self, keeper_address: str) -> None:
+        self._keeper = keeper_address
+
+    def start(self, namespace: str, identifier: str, bundle: str, state: str) -> str:
+        request = {
+            "op": "shim",
+            "namespace": namespace,
+            "id": identifier,
+            "bundle": bundle,
+            "state": state,
+        }
+        try:
+            return self._fork(request)
+        except (OSError, errors.Unavailable):
+            return self._spawn(request)
+
+    def connect(self, address: str, on_event: OnEvent, on_close: Callable[[], None]) -> Shim:
+        return Connection(address, on_event, on_close)
+
+    def _fork(self, request: Mapping[str, str]) -> str:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(_START_SECONDS)
+            sock.connect(self._keeper)
+            sock.sendall(_frame(request))
+            answer = _read(sock)
+        if answer is None:
+            raise errors.Unavailable("the keeper closed the connection")
+        if "error" in answer:
+            raise _error(answer["error"])
+        return str(answer["address"])
+
+    def _spawn(self, request: Mapping[str, str]) -> str:
+        command = [sys.executable, "-m", "pinnace.keeper.shim"]
+        for name in ("namespace", "id", "bundle", "state"):
+            command += [f"--{name}", request[name]]
+        log = os.path.join(request["state"], "shim.log")
+        with open(log, "ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            )
+        address = os.path.join(request["state"], "shim.sock")
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            if os.path.exists(address):
+                return address
+            if process.poll():
+                raise errors.Error(f"the shim of {request['id']} did not start: {_tail(log)}")
+            time.sleep(0.005)
+        process.kill()
+        raise errors.DeadlineExceeded(f"the shim of {request['id']} did not start in time")
+
+
+class Connection:
+    """A shim on a socket: one reader thread, any number of callers."""
+
+    def __init__(self, address: str, on_event: OnEvent, on_close: Callable[[], None]) -> None:
+        self._address = address
+        self._on_event = on_event
+        self._on_close = on_close
+        self._changed = threading.Condition()
+        self._answers: dict[int, Mapping[str, Any]] = {}
+        self._waiting: set[int] = set()
+        self._next = 0
+        self._closed = False
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._socket.connect(address)
+        except OSError as problem:
+            self._socket.close()
+            raise errors.Unavailable(f"no shim at {address}: {problem.strerror}") from None
+        threading.Thread(target=self._read_all, name="shim", daemon=True).start()
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        with self._changed:
+            self._next += 1
+            number = self._next
+            self._waiting.add(number)
+            try:
+                self._socket.sendall(_frame({"id": number, "method": method, **params}))
+            except OSError:
+                self._waiting.discard(number)
+                raise errors.Unavailable(f"the shim at {self._address} is gone") from None
+            while number not in self._answers and not self._closed:
+                self._changed.wait()
+            self._waiting.discard(number)
+            answer = self._answers.pop(number, None)
+        if answer is None:
+            raise errors.Unavailable(f"the shim at {self._address} is gone")
+        if "error" in answer:
+            raise _error(answer["error"])
+        return dict(answer.get("result") or {})
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it was gone already
+
+    def _read_all(self) -> None:
+        try:
+            while (frame := _read(self._socket)) is not None:
+                self._take(frame)
+        except (OSError, ValueError, errors.Error):
+            pass  # a shim that talks nonsense is as good as gone
+        with self._changed:
+            ours, self._closed = self._closed, True
+            self._changed.notify_all()
+        self._socket.close()
+        if not ours:
+            self._on_close()
+
+    def _take(self, frame: Mapping[str, Any]) -> None:
+        number = frame.get("id")
+        if number is None:
+            self._on_event(frame)
+            return
+        with self._changed:
+            if number in self._waiting:
+                self._answers[number] = frame
+                self._changed.notify_all()
+
+
+def _frame(message: Mapping[str, Any]) -> bytes:
+    body = json.dumps(message, separators=(",", ":")).encode()
+    return struct.pack("<I", len(body)) + body
+
+
+def _read(sock: socket.socket) -> dict[str, Any] | None:
+    """The next frame, ``None`` at the end."""
+    head = _exactly(sock, 4)
+    if head is None:
+        return None
+    (size,) = struct.unpack("<I", head)
+    if size > MAX_FRAME:
+        raise errors.InvalidArgument(f"a frame of {size} bytes")
+    body = _exactly(sock, size)
+    if body is None:
+        return None
+    found = json.loads(body)
+    if not isinstance(found, dict):
+        raise errors.InvalidArgument("a frame that is no object")
+    return found
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < size:
+        part = sock.recv(size - len(data))
+        if not part:
+            return None
+        data += part
+    return bytes(data)
+
+
+def _error(answer: Mapping[str, Any]) -> errors.Error:
+    kind = errors.BY_STATUS.get(int(answer.get("status") or 2), errors.Error)
+    return kind(str(answer.get("message") or "the shim failed"))
+
+
+def _tail(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read(4096).strip().splitlines()
+    except OSError:
+        return "no log"
+    return lines[-1] if lines else "it said nothing"

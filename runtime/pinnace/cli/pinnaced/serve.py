@@ -1,0 +1,87 @@
+"""Serving: the daemon in the foreground, from its configuration to SIGTERM."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from pinnace.api.server import Server
+from pinnace.api.services import table
+from pinnace.cli.pinnaced import configuration
+from pinnace.daemon import host
+from pinnace.daemon.daemon import Daemon
+from pinnace.daemon.log import Log
+from pinnace.daemon.shims import KeeperShims
+from pinnace.errors import PermissionDenied
+from pinnace.version import CONTAINERD_VERSION
+
+if TYPE_CHECKING:
+    import socket
+    from types import FrameType
+
+    from pinnace.cli.options import Call
+    from pinnace.daemon.config import Config
+
+_GRACE_SECONDS = 3.0
+
+
+def run(call: Call) -> int:
+    """Serve until SIGTERM or SIGINT; returns 0. Raises when the daemon can't start."""
+    config = configuration.load(call)
+    log = Log(config.text("log_level"), journal="JOURNAL_STREAM" in os.environ)
+    for warning in config.warnings:
+        log.warn(warning)
+    if os.geteuid() != 0:
+        raise PermissionDenied("the daemon must run as root", hint="start it with sudo")
+    host.set_oom_score(config.number("oom_score"), log.warn)
+    # Held until the process ends.
+    locks = [_locked(config.text(name)) for name in ("root", "state")]
+    daemon = Daemon(config, log, KeeperShims(config.text("keeper_address")))
+    daemon.start()
+    server = Server(_listen(config), table(daemon), log.debug, log.error)
+    _stop_on_signal(server, log)
+    log.info(f"pinnaced {CONTAINERD_VERSION} serves {config.text('address')}")
+    _settle()
+    host.notify("READY=1")
+    server.serve()
+    host.notify("STOPPING=1")
+    server.stop(_GRACE_SECONDS)
+    daemon.stop()
+    for lock in locks:
+        os.close(lock)
+    log.info("stopped; containers go on")
+    return 0
+
+
+def _locked(directory: str) -> int:
+    try:
+        os.makedirs(directory, mode=0o711, exist_ok=True)
+    except OSError as problem:
+        raise PermissionDenied(f"cannot create {directory}: {problem.strerror}") from None
+    return host.lock(directory)
+
+
+def _listen(config: Config) -> socket.socket:
+    return host.listen(config.text("address"), config.number("uid"), config.number("gid"))
+
+
+def _stop_on_signal(server: Server, log: Log) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        log.info(f"got {signal.Signals(number).name}")
+        # Not here: a handler runs between any two instructions of the main thread.
+        threading.Thread(target=server.interrupt, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def _settle() -> None:
+    """What only starting needed is given back; what stays is not looked at again."""
+    for name in ("tomllib", "tomllib._parser", "tomllib._re", "tomllib._types"):
+        sys.modules.pop(name, None)
+    gc.collect()
+    gc.freeze()
