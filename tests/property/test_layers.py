@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinnace.errors import Error
-from pinnace.images import tar, unpack
+from pinnace.errors import Error, InvalidArgument
+from pinnace.images import diff, tar, unpack
 from pinnace.images.compression import LayerReader
 from pinnace.linux import zstd
 from pinnace.spec.digest import sha256
@@ -114,3 +115,43 @@ def test_zstd_round_trip(data: bytes, repeat: int) -> None:
     reader = LayerReader(io.BytesIO(zstd.compress(data)), 1 << 30, ahead=False)
     assert reader.read(len(data) + 1) == data
     assert reader.finish().diff_id == sha256(data)
+
+
+def change(root: Path, members: list[Member], removed: list[str]) -> None:
+    """Apply members over a tree and remove some names, as a container would."""
+    for name in removed:
+        path = root / name
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path)
+    unpack.apply(io.BytesIO(pack(members)), str(root))
+
+
+@settings(max_examples=50, deadline=None)
+@given(layers(), layers(), st.lists(NAMES, max_size=3), st.booleans())
+def test_a_diff_applied_gives_the_other_tree(
+    before: list[Member], after: list[Member], removed: list[str], compress: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        lower, upper, again = (Path(scratch, name) for name in ("lower", "upper", "again"))
+        for root in (lower, upper, again):
+            root.mkdir()
+            unpack.apply(io.BytesIO(pack(before)), str(root))
+        try:
+            change(upper, after, removed)
+        except InvalidArgument:
+            return  # a member below a file: no tree to compare
+        first, second = io.BytesIO(), io.BytesIO()
+        summary = diff.diff(str(lower), str(upper), first, compress=compress)
+        diff.diff(str(lower), str(upper), second, compress=compress)
+        assert first.getvalue() == second.getvalue()
+        first.seek(0)
+        applied = unpack.apply(first, str(again))
+        assert (applied.diff_id, applied.size) == summary
+        mine, other = listing(again), listing(upper)
+        for tree in (mine, other):  # the times of directories are not compared, as in containerd
+            for path, entry in tree.items():
+                if str(entry[0]).startswith("0o4"):
+                    tree[path] = (*entry[:3], 0, *entry[4:])
+        assert mine == other

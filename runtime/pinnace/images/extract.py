@@ -32,6 +32,11 @@ _ATTRIBUTES = (b"user.", b"security.capability", b"system.posix_acl_")
 _OWN_ATTRIBUTES = (b"user.overlay.",)
 
 
+def keeps_attribute(key: bytes) -> bool:
+    """Whether an extended attribute is part of a layer."""
+    return key.startswith(_ATTRIBUTES) and not key.startswith(_OWN_ATTRIBUTES)
+
+
 class Target(NamedTuple):
     """Where a layer goes: a directory, and how it hides what is below.
 
@@ -206,7 +211,7 @@ class Extractor:
 
     def _attributes(self, member: Member, where: int | bytes) -> None:
         for key, value in (member.xattrs or {}).items():
-            if not key.startswith(_ATTRIBUTES) or key.startswith(_OWN_ATTRIBUTES):
+            if not keeps_attribute(key):
                 continue
             try:
                 if isinstance(where, int):
