@@ -244,7 +244,7 @@ class EmulatedBoard(Board):
                 log = self.config.console.read_text(errors="replace")
                 raise PinnaceError(f"{self.name} did not start: {last_line(log)}")
             done = subprocess.run(
-                [*self.ssh_command()[:-1], "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", self.ssh_command()[-1], "true"],
+                [*self.ssh_command()[:-1], "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", self.ssh_command()[-1], "true"],
                 stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode == 0:

@@ -88,10 +88,20 @@ def down() -> None:
     unplug(BRIDGE)
 
 
-def plug(link: str, pid: int) -> None:
+def hardware_address(address: str) -> str:
+    """The MAC address of the board at ``address``: always the same.
+
+    This machine and other boards remember which one belongs to the address; after a reboot with
+    another one they would talk to nobody for half a minute. Locally administered (IEEE 802).
+    """
+    return "02:70:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
+
+
+def plug(link: str, pid: int, address: str) -> None:
     """Connect the network namespace of ``pid`` with the bridge: ``eth0`` there, ``link`` here."""
     unplug(link)
-    _ip("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    peer = ["peer", "name", "eth0", "address", hardware_address(address), "netns", str(pid)]
+    _ip("link", "add", link, "type", "veth", *peer)
     _ip("link", "set", link, "master", BRIDGE, "up")
 
 

@@ -78,7 +78,7 @@ def _boot(config: Config, record: machine.Record, console: IO[bytes]) -> int:
                 replace(record, launcher=process.pid, launcher_started=start_time(process.pid))
             )
             if process.stdout.readline():  # the namespaces exist
-                network.plug(record.link, process.pid)
+                network.plug(record.link, process.pid, record.address)
                 process.stdin.write(b"go\n")
                 process.stdin.close()
             return process.wait()
