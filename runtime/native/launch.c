@@ -459,10 +459,10 @@ static void run_warm(int fd, char **argv, unsigned mask, const char *release)
     int has_terminal = tcgetattr(STDIN_FILENO, &terminal) == 0;
     int value;
 
-    if (send_request(fd, argv, mask, release) < 0)
-        return;
+    /* Held before the request is out: once it is, a signal is for the command. */
     hold_signals(&inside);
-    if (next_reply(fd, &reply, &inside) < 0 || number_in(&reply, "\"pid\"") < 0) {
+    if (send_request(fd, argv, mask, release) < 0 || next_reply(fd, &reply, &inside) < 0 ||
+        number_in(&reply, "\"pid\"") < 0) {
         release_signals(&inside);
         return; /* refused, or an older protocol: nothing runs yet */
     }
