@@ -31,7 +31,7 @@ from pathlib import Path
 
 from toolkit import console, host
 from toolkit.errors import MissingPrerequisite, PinnaceError
-from toolkit.paths import cache_dir
+from toolkit.paths import cache_dir, give_to_user
 from toolkit.process import last_line, run
 
 MIRROR = "http://deb.debian.org/debian"
@@ -155,15 +155,16 @@ class Archive:
         target = self._home / "apt.conf"
         changed = not target.exists() or target.read_text() != configuration
         if changed:
-            for directory in ("lists/partial", "archives/partial"):
-                (self._home / directory).mkdir(parents=True, exist_ok=True)
+            for directory in ("lists", "lists/partial", "archives", "archives/partial"):
+                (self._home / directory).mkdir(exist_ok=True)
+                give_to_user(self._home / directory)
             (self._home / "status").touch()
-            target.write_text(configuration)
+            _replace(target, configuration)
         sources = self._sources or machine_sources()
         text = "".join(f"{line}\n" for line in sources.lines(self.suite))
         listing = self._home / "sources.list"
         if not listing.exists() or listing.read_text() != text:
-            listing.write_text(text)
+            _replace(listing, text)
             changed = True
         if changed or self._age() > _FRESH_SECONDS:
             self._update()
@@ -205,9 +206,9 @@ class Archive:
                 time.sleep(2)
                 done = self._apt("update", "--error-on=any")
             if done.returncode == 0:
-                (self._home / "updated").touch()
+                _replace(self._home / "updated", "")
             elif self._have_lists():
-                (self._home / "updated").touch()
+                _replace(self._home / "updated", "")
                 soon = time.time() - _FRESH_SECONDS + _RETRY_SECONDS
                 os.utime(self._home / "updated", (soon, soon))
                 step.status, step.detail = (
@@ -443,8 +444,16 @@ def tree_digest(tree: Path) -> str:
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; waits for whoever holds it."""
     with path.open("a") as handle:
+        give_to_user(path)
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a small file anew: whoever made the old one need not be who writes now."""
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+    give_to_user(path)
 
 
 def _is_intact(path: Path, deb: Deb) -> bool:

@@ -20,9 +20,7 @@ def cache_dir(*parts: str) -> Path:
     verified before use, so that a stale or broken one is made again.
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    path = Path(base, "pinnace", *parts)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    return _directory(Path(base, "pinnace", *parts))
 
 
 def state_dir(*parts: str) -> Path:
@@ -31,6 +29,22 @@ def state_dir(*parts: str) -> Path:
     Running boards, known host keys, the lab's certificate authority: kept between runs.
     """
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    path = Path(base, "pinnace", *parts)
-    path.mkdir(parents=True, exist_ok=True)
+    return _directory(Path(base, "pinnace", *parts))
+
+
+def _directory(path: Path) -> Path:
+    if not path.is_dir():
+        _directory(path.parent)
+        path.mkdir(exist_ok=True)
+        give_to_user(path)
     return path
+
+
+def give_to_user(path: Path) -> None:
+    """Give what root made through sudo to the person behind sudo, whose cache and state it is in.
+
+    Without this, a command that needs root once would spoil the directories for all that do not.
+    """
+    uid, gid = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
+    if os.geteuid() == 0 and uid and gid:
+        os.lchown(path, int(uid), int(gid))

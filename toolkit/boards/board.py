@@ -16,9 +16,9 @@ from toolkit.arch import Arch
 class Board(ABC):
     """A board that this machine can make, start and throw away.
 
-    ``create`` makes its disk, ``start`` boots it until SSH accepts a login, ``stop`` powers it off
-    and leaves nothing running, ``destroy`` forgets it with its disk. Each is a no-op where the board
-    is already so, and raises a :class:`~toolkit.errors.PinnaceError` when it cannot be done; a failed
+    ``create`` makes its disk, ``start`` boots it and returns when SSH accepts a login, ``stop`` powers
+    it off and leaves nothing running, ``destroy`` forgets it with its disk. Each changes nothing and
+    says so where the board is that way already, and raises a :class:`~toolkit.errors.PinnaceError` when it cannot be done; a failed
     ``create`` or ``start`` leaves nothing behind.
     """
 
@@ -74,8 +74,7 @@ class Board(ABC):
         """Create and start it, where it is not so already."""
         if not self.is_created:
             self.create(yes=yes)
-        if not self.is_running:
-            self.start(yes=yes)
+        self.start(yes=yes)
 
     def ssh_command(self, words: Sequence[str] = (), *, terminal: bool = False) -> list[str]:
         """The ssh(1) command line that runs ``words`` on the board, or a login shell."""

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from toolkit import console, host
+from toolkit import console, debian, host
 from toolkit.boards import binfmt, emulator, identity, machine, network, root
 from toolkit.boards.board import Board
 from toolkit.boards.catalogue import Spec
@@ -90,10 +90,16 @@ class EmulatedBoard(Board):
     # -- what can be done with it --------------------------------------------------------------
 
     def create(self, *, yes: bool = False) -> None:
-        if self.is_created:
-            return
-        _need_machine(f"creating {self.name}", yes=yes)
-        _need_fit_disk(self._state)
+        if not self.is_created:
+            _need_machine(f"creating {self.name}", yes=yes)
+            _need_fit_disk(self._state)
+        with debian.locked(self._state / f"{self.name}.lock"):
+            if self.is_created:
+                console.line("skipped", f"create {self.name}", "exists already")
+            else:
+                self._create(yes)
+
+    def _create(self, yes: bool) -> None:
         lower = root.build(self.arch, self.release, host.debian_arch(), yes=yes)
         with console.step(f"create {self.name}") as step:
             config = Config(
@@ -120,22 +126,23 @@ class EmulatedBoard(Board):
         with console.step(f"start {self.name}") as step:
             with machine.locked():
                 machine.sweep()
-                if self.is_running:
-                    step.status, step.detail = "skipped", "runs already"
-                    return
-                step.say("network and emulator")
-                supervisor = self._launch(self._refreshed(config))
+                runs = self.is_running
+                if not runs:
+                    step.say("network and emulator")
+                    self._launch(self._refreshed(config))
+            step.say("waiting for SSH")
             try:
-                step.say("waiting for SSH")
-                self._wait_for_login(supervisor)
+                self._wait_for_login()
             except BaseException:
-                self._kill()
+                if not runs:
+                    self._kill()
                 raise
-            step.detail = f"{self.address}"
+            step.status, step.detail = ("skipped", "runs already") if runs else ("ok", self.address)
 
     def stop(self) -> None:
         record = self._record()
         if record is None:
+            console.line("skipped", f"stop {self.name}", "does not run")
             return
         host.need_root(f"stopping {self.name}")
         with console.step(f"stop {self.name}") as step:
@@ -147,11 +154,14 @@ class EmulatedBoard(Board):
             self._kill()
 
     def destroy(self) -> None:
-        self.stop()
-        if self._directory.exists():
-            host.need_root(f"destroying {self.name}")
-            with console.step(f"destroy {self.name}"):
-                shutil.rmtree(self._directory)
+        if self._record() is not None:
+            self.stop()
+        if not self._directory.exists():
+            console.line("skipped", f"destroy {self.name}", "does not exist")
+            return
+        host.need_root(f"destroying {self.name}")
+        with console.step(f"destroy {self.name}"):
+            shutil.rmtree(self._directory)
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -193,7 +203,7 @@ class EmulatedBoard(Board):
         fresh.write()
         return fresh
 
-    def _launch(self, config: Config) -> subprocess.Popen[bytes]:
+    def _launch(self, config: Config) -> None:
         """Start the supervisor; called with the machine's lock held."""
         starting = [(self.arch, Path(config.emulator))] if config.emulator else []
         try:
@@ -234,13 +244,12 @@ class EmulatedBoard(Board):
         except BaseException:
             machine.settle()
             raise
-        return process
 
-    def _wait_for_login(self, supervisor: subprocess.Popen[bytes]) -> None:
+    def _wait_for_login(self) -> None:
         deadline = time.monotonic() + _BOOT_SECONDS
         problem = "no answer"
         while time.monotonic() < deadline:
-            if supervisor.poll() is not None:
+            if not self.is_running:
                 log = self.config.console.read_text(errors="replace")
                 raise PinnaceError(f"{self.name} did not start: {last_line(log)}")
             done = subprocess.run(

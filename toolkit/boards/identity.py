@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.boards import recipe
+from toolkit.paths import give_to_user
 from toolkit.process import run
 
 
@@ -20,6 +21,7 @@ def client_key(state: Path) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not path.exists():
                 make_key(path, "pinnace-boards")
+                give_to_user(path)
     return path
 
 
