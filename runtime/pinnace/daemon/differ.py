@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from typing import TYPE_CHECKING, BinaryIO
 
-from pinnace.errors import DataLoss, InvalidArgument
+from pinnace.errors import AlreadyExists, DataLoss, InvalidArgument, Unimplemented
 from pinnace.spec import image
 from pinnace.spec.image import Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pinnace.linux.mount import Mount
     from pinnace.spec.digest import Digest
@@ -67,3 +68,43 @@ class _Verified:
         while self.read(1 << 20):
             pass
         return self._hash.hexdigest() == self._digest.hex
+
+
+def create(
+    content: ContentStore,
+    namespace: str,
+    left: Sequence[Mount],
+    right: Sequence[Mount],
+    *,
+    media_type: str = "",
+    ref: str = "",
+    labels: Mapping[str, str] | None = None,
+    lease: str = "",
+) -> Descriptor:
+    """Write what ``right`` changed on ``left`` as a layer into the content store.
+
+    Raises Unimplemented for other compressions than gzip and none.
+    """
+    from pinnace.images import diff
+
+    media_type = media_type or image.OCI_LAYER_GZIP
+    if media_type not in _COMPRESSED:
+        raise Unimplemented(f"cannot make a layer of type {media_type}")
+    with content.writer(namespace, ref or f"diff-{secrets.token_hex(8)}", lease=lease) as writer:
+        writer.truncate()
+        layer = diff.diff_mounts(left, right, writer, compress=_COMPRESSED[media_type])
+        found = Descriptor(media_type, writer.digest, writer.offset)
+        named = {**(labels or {}), "containerd.io/uncompressed": str(layer.diff_id)}
+        try:
+            writer.commit(labels=named)
+        except AlreadyExists:
+            content.update(namespace, found.digest, named, [f"labels.{key}" for key in named])
+    return found
+
+
+_COMPRESSED = {
+    image.OCI_LAYER: False,
+    image.OCI_LAYER_GZIP: True,
+    image.DOCKER_LAYER: False,
+    image.DOCKER_LAYER_GZIP: True,
+}

@@ -107,7 +107,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_every_declared_method_is_served(world: World, name: str) -> None:
     schema, service = table(world.daemon)[name]()
     missing = [method for method in methods_of(schema) if not hasattr(service, method)]
-    assert missing == (["diff"] if name.endswith("Diff") else [])
+    assert missing == []
 
 
 def test_version_health_and_who_serves(world: World) -> None:

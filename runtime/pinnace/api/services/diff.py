@@ -26,3 +26,16 @@ class Service:
             self._content, context.namespace, layer, mounts, sync=request.sync_fs
         )
         return wire.ApplyResponse(applied=convert.descriptor(applied))
+
+    def diff(self, request: wire.DiffRequest, context: Context) -> wire.DiffResponse:
+        made = differ.create(
+            self._content,
+            context.namespace,
+            convert.mount_records(request.left),
+            convert.mount_records(request.right),
+            media_type=request.media_type,
+            ref=request.ref,
+            labels=request.labels,
+            lease=context.lease,
+        )
+        return wire.DiffResponse(diff=convert.descriptor(made))
