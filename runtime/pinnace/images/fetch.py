@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pinnace.errors import (
@@ -11,7 +12,6 @@ from pinnace.errors import (
     AlreadyExists,
     DataLoss,
     NotFound,
-    ResourceExhausted,
     Unavailable,
 )
 from pinnace.images import labels, progress
@@ -80,20 +80,20 @@ class Fetcher:
         Raises DataLoss when the registry sends something else, and what fetching raises. Nothing
         but whole, verified content is ever committed.
         """
-        ref = f"{_kind(descriptor.media_type)}-{descriptor.digest}"
-        writer = self._writer(ref, descriptor)
+        writer = self._writer(_name(descriptor), descriptor)
         if writer is None:
             self._hold(descriptor)
             self._tell(progress.EXISTS, descriptor, descriptor.size)
             return False
         with writer:
-            try:
-                self._fill(writer, descriptor)
-            except ResourceExhausted:
-                writer.discard()
-                raise
+            self._fill(writer, descriptor)
         self._tell(progress.COMPLETE, descriptor, descriptor.size)
         return True
+
+    def give_up(self, descriptor: Descriptor) -> None:
+        """Give back the space of an unfinished download."""
+        with suppress(NotFound, Unavailable):
+            self._content.abort(self._namespace, _name(descriptor))
 
     def _writer(self, ref: str, descriptor: Descriptor) -> Writer | None:
         """A writer, or None when the content is there; waits for another pull of the same."""
@@ -176,8 +176,7 @@ class Fetcher:
         self._content.update(self._namespace, descriptor.digest, source, paths, durable=False)
 
     def _tell(self, event: str, descriptor: Descriptor, offset: int) -> None:
-        name = f"{_kind(descriptor.media_type)}-{descriptor.digest}"
-        self._report(Progress(event, name, offset, descriptor.size, descriptor))
+        self._report(Progress(event, _name(descriptor), offset, descriptor.size, descriptor))
 
     def _sleep(self, seconds: float) -> None:
         self._stops[0].wait(seconds)
@@ -187,6 +186,11 @@ class Fetcher:
         """Raise Aborted once somebody stopped the work."""
         if any(stop.is_set() for stop in self._stops):
             raise Aborted(f"{self._reference}: stopped")
+
+
+def _name(descriptor: Descriptor) -> str:
+    """The name of an ingest, as containerd forms it."""
+    return f"{_kind(descriptor.media_type)}-{descriptor.digest}"
 
 
 def _kind(media_type: str) -> str:

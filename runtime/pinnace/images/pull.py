@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pinnace.errors import ResourceExhausted
 from pinnace.images import labels, progress, select
 from pinnace.images.fetch import Downloads, Fetcher
 from pinnace.images.layers import Unpacker
@@ -131,11 +132,14 @@ class _Work:
                 self._unpack(unpacker, numbers, downloads)
             for number in numbers.values():
                 downloads.result(number)
-        except BaseException:
+        except BaseException as error:
             self._halt.set()
-            raise
-        finally:
             downloads.finish()
+            if isinstance(error, ResourceExhausted):  # the disk is full: others need the space
+                for layer in wanted.values():
+                    self.fetcher.give_up(layer)
+            raise
+        downloads.finish()
 
     def _unpack(
         self, unpacker: Unpacker, numbers: Mapping[Digest, int], downloads: Downloads
