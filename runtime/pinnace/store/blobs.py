@@ -8,7 +8,6 @@ written and flushed (data, then its name) before anything referred to it.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from hashlib import sha256
@@ -141,7 +140,7 @@ class BlobStore:
         path = self.ingest_path(ref)
         if not os.path.isdir(path):
             raise NotFound(f"reference {ref}: not found")
-        shutil.rmtree(path, ignore_errors=True)
+        disk.remove_tree(path)
 
     def ingests(self) -> list[str]:
         """The refs on disk."""
@@ -241,7 +240,7 @@ class Ingest:
             os.rename(os.path.join(self._path, "data"), target)
             disk.sync_directory(folder)
         self.close()
-        shutil.rmtree(self._path, ignore_errors=True)
+        disk.remove_tree(self._path)
 
     def close(self) -> None:
         """Stop writing; what was written stays and can be resumed."""
@@ -253,7 +252,7 @@ class Ingest:
     def discard(self) -> None:
         """Stop writing and give the space back."""
         self.close()
-        shutil.rmtree(self._path, ignore_errors=True)
+        disk.remove_tree(self._path)
 
 
 def _write_text(path: str, text: str) -> None:

@@ -20,7 +20,6 @@ removes directories without records and records without directories.
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
@@ -105,7 +104,8 @@ class Snapshotter:
         restart removes it, too.
         """
         with disk.errors(f"create a snapshot directory in {self.root}"):
-            path = tempfile.mkdtemp(prefix=_STAGED, dir=os.path.join(self.root, "snapshots"))
+            path = os.path.join(self.root, "snapshots", _STAGED + os.urandom(8).hex())
+            os.mkdir(path, 0o700)
             self.create_directory(path, ACTIVE, parent)
         return path
 
