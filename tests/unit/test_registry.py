@@ -90,7 +90,7 @@ def test_a_pull(store: Store, registry: FakeRegistry) -> None:
     assert {"resolved", "downloading", "complete", "extracting", "extracted"} <= set(events)
     labels = store.content.info(NS, IMAGE.root.digest).labels
     assert labels["containerd.io/gc.ref.content.m.0"] == IMAGE.manifests[0].digest
-    assert labels[f"containerd.io/distribution.source.{registry.host}"] == "library/x"
+    assert labels["containerd.io/distribution.source.127.0.0.1"] == "library/x"
 
 
 def test_a_second_pull_fetches_no_content(store: Store, registry: FakeRegistry) -> None:

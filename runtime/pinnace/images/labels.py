@@ -37,8 +37,14 @@ def of_manifest(manifest: Manifest) -> dict[str, str]:
 
 def of_source(reference: Reference, old: Mapping[str, str]) -> dict[str, str]:
     """Where content came from: the repositories of one registry, joined by commas."""
-    key = f"{SOURCE}.{reference.hostname}"
+    key = source_key(reference)
     known = [name for name in old.get(key, "").split(",") if name]
     if reference.repository not in known:
         known.append(reference.repository)
     return {key: ",".join(sorted(known))}
+
+
+def source_key(reference: Reference) -> str:
+    """The label for content of a registry; its port is left out, as containerd does."""
+    host, colon, port = reference.hostname.rpartition(":")
+    return f"{SOURCE}.{host if colon and port.isdecimal() else reference.hostname}"

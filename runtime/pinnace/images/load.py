@@ -93,7 +93,8 @@ def import_(
                 plain = root._replace(annotations={})
                 made.append(store.images.put(namespace, Image(name, plain, image_labels or {})))
     for image in made:
-        report(Progress(progress.SAVED, image.name, image.target.size, image.target.size))
+        size = image.target.size
+        report(Progress(progress.SAVED, image.name, size, size, image.target))
     return made
 
 

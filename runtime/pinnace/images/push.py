@@ -94,7 +94,7 @@ class _Push:
     def _source(self, descriptor: Descriptor) -> str:
         """Another repository of the same registry that the content came from."""
         known = self._content.info(self._namespace, descriptor.digest).labels
-        names = known.get(f"{labels.SOURCE}.{self._ref.hostname}", "").split(",")
+        names = known.get(labels.source_key(self._ref), "").split(",")
         return next((name for name in names if name and name != self._ref.repository), "")
 
     def _tell(self, event: str, descriptor: Descriptor, offset: int) -> None:
