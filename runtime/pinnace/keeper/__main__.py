@@ -1,0 +1,67 @@
+"""``python -m pinnace.keeper --address SOCKET [--cli MODULE:FUNCTION] [--preload MODULE]...``"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+from typing import Any
+
+from pinnace.errors import Error, InvalidArgument
+from pinnace.keeper import command, server
+
+ADDRESS = "/run/pinnace/keeper.sock"
+CLI = "pinnace.cli.main:main"
+PRELOAD = ("pinnace.cli.warm",)
+_SHIM = "pinnace.keeper.shim:serve"
+
+
+def main(words: list[str]) -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    try:
+        address, cli, preload = _parse(words)
+        for module in preload:
+            importlib.import_module(module)
+        entry = command.load(cli)
+        listener = server.listen(address)
+    except (Error, OSError) as problem:
+        sys.stderr.write(f"pinnace-keeper: {problem}\n")
+        return 1
+
+    def start_shim(frame: dict[str, Any], ready: Any) -> None:
+        shim: Any = command.load(_SHIM)
+        shim(frame["namespace"], frame["id"], frame["bundle"], frame["state"], ready)
+
+    # What is here now is shared with every fork: keep the collector from writing into it.
+    gc.collect()
+    gc.freeze()
+    server.notify_ready()
+    try:
+        server.Keeper(listener, entry, start_shim, _release()).run()
+    finally:
+        os.unlink(address)
+    return 0
+
+
+def _parse(words: list[str]) -> tuple[str, str, list[str]]:
+    """Address, entry point of commands, modules to import."""
+    given: dict[str, list[str]] = {"--address": [], "--cli": [], "--preload": []}
+    rest = [part for word in words for part in word.split("=", 1)]
+    while rest:
+        name = rest.pop(0)
+        if name not in given or not rest:
+            raise InvalidArgument(f"unexpected argument {name}", hint=f"known: {', '.join(given)}")
+        given[name].append(rest.pop(0))
+    preload = given["--preload"] or list(PRELOAD)
+    return (given["--address"] or [ADDRESS])[-1], (given["--cli"] or [CLI])[-1], preload
+
+
+def _release() -> str:
+    """The directory of this release: above the ``lib`` that holds the package."""
+    here = os.path.dirname(os.path.realpath(__file__))
+    return os.path.dirname(os.path.dirname(os.path.dirname(here)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""A forked copy of the keeper becomes a command: its streams, directory, environment, its words.
+
+The child was a warm keeper a moment ago. Nothing of that may show: no descriptor of another session stays
+open, signals and streams are as in a fresh process, and it ends without running the keeper's exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from pinnace.errors import InvalidArgument
+
+Entry = Callable[[Sequence[str]], int]
+
+
+class Request:
+    """A command as the launcher asks for it (``runtime/native/launch.c``), checked."""
+
+    __slots__ = ("argv", "env", "release", "umask")
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        """Raises :class:`InvalidArgument` for anything that is not such a request."""
+        argv, env, umask = document.get("argv"), document.get("env"), document.get("umask")
+        if not _is_strings(argv) or not argv:
+            raise InvalidArgument("argv is not a list of words")
+        if not isinstance(env, list) or not all(_is_strings(item, 2) for item in env):
+            raise InvalidArgument("env is not a list of pairs")
+        if not isinstance(umask, int) or not 0 <= umask <= 0o777:
+            raise InvalidArgument("umask is not a mask")
+        self.argv = cast("list[str]", argv)
+        self.env = {name: value for name, value in env if name and "=" not in name}
+        self.umask = umask
+        self.release = str(document.get("release") or "")
+
+
+def _is_strings(value: object, length: int = 0) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(item, str) and "\0" not in item for item in value)
+        and (not length or len(value) == length)
+    )
+
+
+def load(entry: str) -> Entry:
+    """The function that ``package.module:function`` names."""
+    module, _, function = entry.partition(":")
+    return cast(Entry, getattr(importlib.import_module(module), function))
+
+
+def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
+    """Run the command in this (forked) process and end it; does not return.
+
+    Args:
+        fds: standard input, output, error, and the working directory.
+    """
+    status = 1
+    try:
+        _take_streams(fds)
+        reset_signals()
+        os.environ.clear()
+        os.environ.update(request.env)
+        os.umask(request.umask)
+        sys.argv = list(request.argv)
+        gc.enable()
+        status = entry(request.argv)
+        _flush()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+    except BaseException as problem:
+        # A defect of ours: say so in one line, as every other error.
+        os.write(
+            2, f"{os.path.basename(request.argv[0])}: {problem!r}\n".encode("utf-8", "replace")
+        )
+        status = 1
+    finally:
+        os._exit(status & 0xFF)
+
+
+def _take_streams(fds: Sequence[int]) -> None:
+    stdin, stdout, stderr, directory = fds
+    os.setsid()
+    for target, fd in enumerate((stdin, stdout, stderr)):
+        os.dup2(fd, target, inheritable=True)
+    os.fchdir(directory)
+    # Everything else was the keeper's: its sockets, other sessions' descriptors.
+    close_all_but(0, 1, 2)
+    sys.stdin = _text(0, "r")
+    sys.stdout = _text(1, "w")
+    sys.stderr = _text(2, "w", line_buffering=True)
+
+
+def close_all_but(*kept: int) -> None:
+    """Close every other descriptor of this process."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):  # the listing's own is closed already
+                os.close(int(name))
+
+
+def _text(fd: int, mode: str, *, line_buffering: bool = False) -> io.TextIOWrapper:
+    """A stream as the interpreter makes it at its start."""
+    raw = io.FileIO(fd, mode, closefd=False)
+    buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
+    return io.TextIOWrapper(
+        buffer,
+        encoding="utf-8",
+        errors="surrogateescape",
+        line_buffering=line_buffering or os.isatty(fd),
+        write_through=False,
+    )
+
+
+def reset_signals() -> None:
+    """As in a process that was just started."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return  # nobody reads any more

@@ -1,0 +1,84 @@
+"""Frames on the keeper's and the shims' sockets: a little-endian u32 length, then a JSON object.
+
+The first byte of a keeper's request may carry descriptors (unix(7), SCM_RIGHTS).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+from pinnace.errors import InvalidArgument
+
+MAX_FRAME = 16 << 20
+"""Bytes of one frame; arguments and environment of a command are at most some 6 MB (execve(2))."""
+_LENGTH = struct.Struct("<I")
+_MAX_FDS = 8
+
+
+def pack(document: dict[str, Any]) -> bytes:
+    body = json.dumps(document, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return _LENGTH.pack(len(body)) + body
+
+
+class Receiver:
+    """Takes frames off a socket as they come, without ever blocking.
+
+    Descriptors that came along are in ``fds``, close-on-exec, and belong to the receiver's user.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+        self.fds: list[int] = []
+
+    def receive(self) -> tuple[list[dict[str, Any]], bool]:
+        """The frames that are complete now, and whether the peer has hung up.
+
+        Raises:
+            InvalidArgument: what came is not a frame of ours.
+        """
+        try:
+            data, fds, _, _ = socket.recv_fds(
+                self._connection, 65536, _MAX_FDS, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return [], False
+        except ConnectionError:
+            return [], True
+        self.fds += fds
+        if len(self.fds) > _MAX_FDS:
+            raise InvalidArgument("too many descriptors")
+        self._buffer += data
+        return list(self._complete()), not data
+
+    def _complete(self) -> list[dict[str, Any]]:
+        frames = []
+        while len(self._buffer) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._buffer)
+            if size > MAX_FRAME:
+                raise InvalidArgument(f"a frame of {size} bytes")
+            if len(self._buffer) < _LENGTH.size + size:
+                break
+            body = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
+            del self._buffer[: _LENGTH.size + size]
+            frames.append(_parse(body))
+        return frames
+
+    def close_fds(self) -> None:
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as problem:
+        raise InvalidArgument(f"not a JSON frame: {problem}") from None
+    if not isinstance(document, dict):
+        raise InvalidArgument("a frame that is not an object")
+    return document

@@ -1,0 +1,302 @@
+"""The keeper: one thread, warm, that forks commands and shims for whoever may ask.
+
+``op cli`` forks a command onto the descriptors that came with the request, says its process id, passes on
+signals, and says how it ended; ``op shim`` forks a shim that outlives the keeper's connection and the
+daemon. Only root, or the keeper's own user, is answered. A request that is never finished is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pinnace.errors import Error, InvalidArgument, PermissionDenied
+from pinnace.keeper import command
+from pinnace.keeper.protocol import Receiver, pack
+
+_REQUEST_SECONDS = 10.0
+_MAX_SESSIONS = 512
+_CREDENTIALS = struct.Struct("3i")
+# What a launcher passes on, and SIGSTOP for Ctrl-Z.
+_ALLOWED = frozenset(
+    (
+        signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCONT,
+        signal.SIGWINCH, signal.SIGUSR1, signal.SIGUSR2, signal.SIGSTOP, signal.SIGKILL,
+    )
+)  # fmt: skip
+
+StartShim = Callable[[dict[str, Any], Callable[[str], None]], None]
+"""Be the shim for a request, in a process made for it; calls back with its address once it listens."""
+
+
+class _Session:
+    """One connection and the process it is about, once there is one."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.receiver = Receiver(connection)
+        self.deadline = time.monotonic() + _REQUEST_SECONDS
+        self.pid = 0
+        self.ready = -1  # a starting shim's pipe
+
+    def say(self, document: dict[str, Any]) -> None:
+        try:
+            self.connection.sendall(pack(document))
+        except OSError:
+            return  # the peer is gone, which its end of the connection tells as well
+
+    def close(self) -> None:
+        self.receiver.close_fds()
+        if self.ready >= 0:
+            os.close(self.ready)
+        self.connection.close()
+
+
+class Keeper:
+    """Serves ``listener``, an open unix socket.
+
+    Args:
+        cli: what runs a command's words.
+        start_shim: what a forked shim runs.
+        release: the directory of our release; commands of another one start cold.
+    """
+
+    def __init__(
+        self, listener: socket.socket, cli: command.Entry, start_shim: StartShim, release: str
+    ) -> None:
+        self._listener = listener
+        self._cli = cli
+        self._start_shim = start_shim
+        self._release = release
+        self._poll = select.poll()
+        self._sessions: dict[int, _Session] = {}
+        self._children: dict[int, _Session] = {}
+        self._stopping = False
+        self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _noted)
+        for fd in (listener.fileno(), self._wake):
+            self._poll.register(fd, select.POLLIN)
+
+    def run(self) -> None:
+        """Serve until SIGTERM. Commands and shims that run go on."""
+        while not self._stopping:
+            for fd, _ in self._poll.poll(self._patience()):
+                if fd == self._listener.fileno():
+                    self._accept()
+                elif fd == self._wake:
+                    self._noticed()
+                elif fd in self._sessions:
+                    self._attend(self._sessions[fd], fd)
+            self._drop_slow()
+
+    def _patience(self) -> float | None:
+        """Milliseconds until the first unfinished request is dropped; ``None`` for ever."""
+        waiting = [each.deadline for each in self._sessions.values() if not each.pid]
+        return max(0.0, min(waiting) - time.monotonic()) * 1000 if waiting else None
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # it hung up before we came, or we are out of descriptors
+        connection.setblocking(False)
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(peer)
+        session = _Session(connection)
+        if uid not in (0, os.geteuid()) or len(self._sessions) >= _MAX_SESSIONS:
+            session.say(_error(PermissionDenied("the keeper works for root only")))
+            session.close()
+            return
+        self._sessions[connection.fileno()] = session
+        self._poll.register(connection.fileno(), select.POLLIN)
+
+    def _noticed(self) -> None:
+        for number in os.read(self._wake, 512):
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._stopping = True
+        self._reap()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            session = self._children.pop(pid, None)
+            if session is not None:
+                code = os.waitstatus_to_exitcode(status)
+                session.say({"exit": code} if code >= 0 else {"signal": -code})
+                self._end(session)
+
+    def _attend(self, session: _Session, fd: int) -> None:
+        if fd == session.ready:
+            self._shim_is_ready(session)
+            return
+        try:
+            frames, gone = session.receiver.receive()
+            for frame in frames:
+                self._act(session, frame)
+        except Error as problem:
+            session.say(_error(problem))
+            gone = True
+        if gone:
+            self._hung_up(session)
+
+    def _hung_up(self, session: _Session) -> None:
+        if session.pid in self._children:
+            # Whoever started the command is gone, as by kill -9: the command goes the same way.
+            del self._children[session.pid]
+            os.kill(session.pid, signal.SIGKILL)
+        self._end(session)
+
+    def _act(self, session: _Session, frame: dict[str, Any]) -> None:
+        op = frame.get("op")
+        if op == "signal" and session.pid in self._children:
+            number = frame.get("signal")
+            if number in _ALLOWED:
+                os.kill(session.pid, int(number))
+        elif op == "cli" and not session.pid:
+            self._start_command(session, frame)
+        elif op == "shim" and not session.pid:
+            self._fork_shim(session, frame)
+        else:
+            raise InvalidArgument(f"the keeper does not do {op!r} here")
+
+    def _start_command(self, session: _Session, frame: dict[str, Any]) -> None:
+        request = command.Request(frame)
+        fds = session.receiver.fds
+        if len(fds) != 4:
+            raise InvalidArgument(f"4 descriptors are expected, {len(fds)} came")
+        if request.release and os.path.realpath(request.release) != self._release:
+            raise InvalidArgument(f"the keeper is of release {self._release}")
+        pid = os.fork()
+        if pid == 0:
+            command.become(request, fds, self._cli)
+        session.pid = pid
+        session.receiver.close_fds()
+        self._children[pid] = session
+        session.say({"pid": pid})
+
+    def _fork_shim(self, session: _Session, frame: dict[str, Any]) -> None:
+        """Fork twice, so that the shim is nobody's child and the keeper may restart."""
+        for key in ("namespace", "id", "bundle", "state"):
+            if not isinstance(frame.get(key), str) or not frame[key]:
+                raise InvalidArgument(f"a shim needs {key}")
+        ready, tell = os.pipe2(os.O_CLOEXEC)
+        middle = os.fork()
+        if middle == 0:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            _become_shim(frame, tell, self._start_shim)
+        os.close(tell)
+        session.ready = ready
+        session.pid = middle
+        self._sessions[ready] = session
+        self._poll.register(ready, select.POLLIN)
+
+    def _shim_is_ready(self, session: _Session) -> None:
+        text = os.read(session.ready, 4096).decode("utf-8", "replace")
+        pid, _, rest = text.partition(" ")
+        if pid.isdecimal() and rest:
+            session.say({"pid": int(pid), "address": rest})
+        else:
+            session.say(_error(Error(text or "the shim ended before it listened")))
+        self._end(session)
+
+    def _end(self, session: _Session) -> None:
+        for fd in (session.connection.fileno(), session.ready):
+            if self._sessions.pop(fd, None) is not None:
+                self._poll.unregister(fd)
+        session.close()
+
+    def _drop_slow(self) -> None:
+        now = time.monotonic()
+        for session in list(self._sessions.values()):
+            if not session.pid and session.deadline < now:
+                self._end(session)
+
+
+def _become_shim(frame: dict[str, Any], tell: int, start_shim: StartShim) -> None:
+    """Be the shim until it ends; does not return."""
+    status = 1
+    try:
+        command.close_all_but(0, 1, 2, tell)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        command.reset_signals()
+
+        def ready(address: str) -> None:
+            os.write(tell, f"{os.getpid()} {address}".encode())
+            os.close(tell)
+
+        start_shim(frame, ready)
+        status = 0
+    except BaseException as problem:
+        os.write(2, f"shim of {frame['id']}: {problem!r}\n".encode("utf-8", "replace"))
+        # When it listened already the pipe is closed, and nobody waits for this.
+        with contextlib.suppress(OSError):
+            os.write(tell, f"{problem}".encode("utf-8", "replace")[:4000])
+    finally:
+        os._exit(status)
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """The wake-up descriptor has told the loop."""
+
+
+def _error(problem: Error) -> dict[str, Any]:
+    return {"error": {"status": problem.grpc_status, "message": str(problem)}}
+
+
+def listen(address: str) -> socket.socket:
+    """A socket at ``address`` for root alone; one that nobody serves any more is replaced.
+
+    Raises :class:`InvalidArgument` when another keeper serves it.
+    """
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        probe.connect(address)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(address), mode=0o711, exist_ok=True)
+    except ConnectionRefusedError:
+        os.unlink(address)
+    else:
+        raise InvalidArgument(f"a keeper serves {address} already")
+    finally:
+        probe.close()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(address)
+    finally:
+        os.umask(mask)
+    listener.listen(64)
+    listener.setblocking(False)
+    return listener
+
+
+def notify_ready() -> None:
+    """Tell systemd that we serve (sd_notify(3)), if it wants to know."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    target = f"\0{address[1:]}" if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as messenger:
+        try:
+            messenger.sendto(b"READY=1", target)
+        except OSError as problem:
+            sys.stderr.write(f"pinnace-keeper: systemd does not listen: {problem}\n")
