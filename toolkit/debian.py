@@ -404,6 +404,10 @@ def kept_tree(entry: Path, fill: Callable[[Path], None]) -> Path:
     """
     with locked(entry.with_name(f"{entry.name}.lock")):
         if not tree_is_intact(entry):
+            for unfinished in entry.parent.glob(
+                f"{entry.name}.part-*"
+            ):  # of a process that was killed
+                shutil.rmtree(unfinished)
             scratch = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f"{entry.name}.part-"))
             try:
                 tree = scratch / "files"

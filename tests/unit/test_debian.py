@@ -94,6 +94,12 @@ def test_a_damaged_tree_is_made_again(tmp_path: Path, damage: str) -> None:
     assert (tree / "bin" / "tool").read_text() == "content"
 
 
+def test_what_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "entry.part-x" / "files").mkdir(parents=True)
+    debian.kept_tree(tmp_path / "entry", fill)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["entry", "entry.lock"]
+
+
 def test_a_failed_fill_leaves_nothing(tmp_path: Path) -> None:
     def fail(tree: Path) -> None:
         (tree / "half").touch()
