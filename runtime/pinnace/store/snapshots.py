@@ -363,10 +363,11 @@ class Snapshotter:
             if wanted(lambda path, info=info: _field(info, path)):  # type: ignore[misc]
                 yield info
 
-    def cleanup(self) -> int:
+    def cleanup(self, *, keep: bool = False) -> int:
         """Bring directories and records back together after a crash; directories removed.
 
-        Call it at start, before the snapshotter is used.
+        Call it at start, before the snapshotter is used. With *keep*, after records were lost,
+        directories without a record are renamed to ``lost-<number>`` instead.
         """
         base = os.path.join(self.root, "snapshots")
         with disk.errors(f"clean up {base}"), self.db.transaction() as tx:
@@ -382,7 +383,10 @@ class Snapshotter:
             for number in recorded - on_disk.keys():
                 tx.execute("DELETE FROM snapshots WHERE number=?", (number,))
         orphans = [name for number, name in on_disk.items() if number not in recorded]
-        for name in orphans + staged:
+        for name in orphans if keep else ():
+            with disk.errors(f"keep {name} in {base}"):
+                os.rename(os.path.join(base, name), os.path.join(base, f"lost-{name}"))
+        for name in staged if keep else orphans + staged:
             with disk.errors(f"remove {name} in {base}"):
                 disk.remove_tree(os.path.join(base, name))
         return len(orphans) + len(staged)

@@ -11,10 +11,10 @@ from pinnace.store.containers import ContainerStore
 from pinnace.store.content import ContentStore
 from pinnace.store.images import ImageStore
 from pinnace.store.leases import LeaseStore
-from pinnace.store.metadata import Database
 from pinnace.store.namespaces import NamespaceStore
 from pinnace.store.native import NativeSnapshotter
 from pinnace.store.overlay import OverlaySnapshotter
+from pinnace.store.salvage import open_or_rebuild
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +28,14 @@ class Store:
     """Metadata, content and snapshots below one directory, in containerd's layout."""
 
     def __init__(self, root: str | Path) -> None:
-        """Open or create everything; raises DataLoss, FailedPrecondition, PermissionDenied."""
+        """Open or create everything; raises FailedPrecondition, PermissionDenied.
+
+        ``notice`` says in a sentence what had to be repaired; it is empty as a rule.
+        """
         self.root = os.fspath(root)
         with disk.errors(f"create root directory {self.root}"):
             os.makedirs(self.root, mode=0o711, exist_ok=True)
-        self.db = Database(os.path.join(self.root, "metadata.db"))
+        self.db, self.notice = open_or_rebuild(os.path.join(self.root, "metadata.db"))
         self.content = ContentStore(self._plugin("content", "content"), self.db)
         self.namespaces = NamespaceStore(self.db)
         self.images = ImageStore(self.db)
@@ -46,7 +49,7 @@ class Store:
             )
         }
         for snapshotter in self.snapshotters.values():
-            snapshotter.cleanup()
+            snapshotter.cleanup(keep=bool(self.notice))
 
     def _plugin(self, kind: str, name: str) -> str:
         return os.path.join(self.root, f"io.containerd.{kind}.v1.{name}")
