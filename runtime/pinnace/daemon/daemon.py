@@ -33,6 +33,8 @@ class Daemon:
         self.config = config
         self.log = log
         self.store = Store(config.text("root"))
+        if self.store.notice:
+            log.warn(self.store.notice)
         self.events = Exchange()
         self.collector = Collector(
             self._collect,
