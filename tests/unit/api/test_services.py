@@ -259,15 +259,17 @@ def test_a_lease_keeps_content_from_the_collector(world: World) -> None:
 def test_snapshots(world: World) -> None:
     native = {"snapshotter": "native"}
     service = snapshots.Snapshots
-    mounts = world.call(service.prepare, snapshots.PrepareSnapshotRequest(key="k", **native)).mounts
+    root = {"containerd.io/gc.root": "now"}  # the collector runs beside the test
+    request = snapshots.PrepareSnapshotRequest(key="k", labels=root, **native)
+    mounts = world.call(service.prepare, request).mounts
     Path(mounts[0].source, "file").write_text("x")
     world.call(
         service.commit,
-        snapshots.CommitSnapshotRequest(name="n", key="k", labels={"a": "b"}, **native),
+        snapshots.CommitSnapshotRequest(name="n", key="k", labels={"a": "b", **root}, **native),
     )
     info = world.call(service.stat, snapshots.StatSnapshotRequest(key="n", **native)).info
     assert info is not None
-    assert (info.kind, info.labels) == (snapshots.KIND_COMMITTED, {"a": "b"})
+    assert (info.kind, info.labels) == (snapshots.KIND_COMMITTED, {"a": "b", **root})
     with world.channel.stream(service.list, snapshots.ListSnapshotsRequest(**native)) as call:
         assert [item.name for page in call for item in page.info] == ["n"]
     assert world.call(service.usage, snapshots.UsageRequest(key="n", **native)).inodes >= 1
