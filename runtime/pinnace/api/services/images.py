@@ -42,9 +42,9 @@ class Service:
         self, request: wire.UpdateImageRequest, context: Context
     ) -> wire.UpdateImageResponse:
         paths = convert.paths(request.update_mask)
-        # A mask may leave the target out of the request, so the old one stands in for it.
+        # Clients that change a label leave the target out, or send an empty one.
         old = None
-        if request.image is not None and request.image.target is None:
+        if request.image is not None and paths and "target" not in paths:
             old = self._images.get(context.namespace, request.image.name)
         record = _record(request.image, old)
         image = self._catalog.update_image(context.namespace, record, paths, lease=context.lease)
@@ -72,4 +72,6 @@ def _record(image: wire.Image | None, old: Image | None = None) -> Image:
     if image is None:
         raise InvalidArgument("image must be set")
     target = old.target if old else convert.descriptor_record(image.target, "image target")
+    if old and image.target is not None:
+        target = target._replace(annotations=image.target.annotations)
     return Image(image.name, target, image.labels)
