@@ -117,6 +117,8 @@ def test_dpkgs_database(tmp_path: Path) -> None:
 
 
 def test_services_go_without_the_sandboxing_that_emulation_lacks(tmp_path: Path) -> None:
-    recipe.emulate(tmp_path)
-    drop_in = (tmp_path / "etc/systemd/system/service.d/emulation.conf").read_text()
-    assert "PrivateTmp=no" in drop_in
+    for release, known in (("bookworm", False), ("trixie", True)):
+        recipe.emulate(tmp_path, release)
+        drop_in = (tmp_path / "etc/systemd/system/service.d/emulation.conf").read_text()
+        assert "PrivateTmp=no" in drop_in
+        assert ("ImportCredential=" in drop_in) is known

@@ -61,7 +61,6 @@ _MASKED = (
 _NO_SANDBOX = """\
 [Service]
 LoadCredential=
-ImportCredential=
 PrivateTmp=no
 PrivateDevices=no
 PrivateNetwork=no
@@ -140,11 +139,13 @@ def apply(root: Path) -> None:
         (root / folder).mkdir(parents=True, exist_ok=True)
 
 
-def emulate(root: Path) -> None:
-    """Further changes for a root that runs under user emulation."""
+def emulate(root: Path, release: str) -> None:
+    """Further changes for a root of ``release`` that runs under user emulation."""
     drop_in = root / "etc/systemd/system/service.d/emulation.conf"
     drop_in.parent.mkdir(parents=True, exist_ok=True)
-    drop_in.write_text(_NO_SANDBOX)
+    # Bookworm's systemd would warn about this one with every unit it starts.
+    newer = "" if release == "bookworm" else "ImportCredential=\n"
+    drop_in.write_text(_NO_SANDBOX + newer)
 
 
 def _mask(root: Path, unit: str) -> None:

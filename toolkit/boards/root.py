@@ -136,7 +136,7 @@ def _build_foreign(tree: Path, arch: Arch, release: str, native: Path, host_arch
         database.write()
         step.say("taking over the configuration")
         twin.take_over(native, tree)
-        recipe.emulate(tree)
+        recipe.emulate(tree, release)
         # The linker's cache depends on the processor; ldconfig is a static program.
         ldconfig: Words = [emulator.build(arch, host_arch), tree / "usr/sbin/ldconfig", "-r", tree]
         run(ldconfig, "making the linker's cache")
