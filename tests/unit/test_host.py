@@ -78,3 +78,34 @@ def test_filesystem_of_a_path() -> None:
     if not Path("/proc/self/mountinfo").exists():
         pytest.skip("needs Linux's /proc")
     assert host.filesystem_type(Path("/proc/self")) == "proc"
+
+
+def test_with_sudo_the_same_command_runs_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sudo = tmp_path / "sudo"
+    sudo.write_text("#!/bin/sh\nexit 0\n")
+    sudo.chmod(0o755)
+    began: list[list[str]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "invoke", "board", "start", "emu-amd64"])
+    monkeypatch.setattr(host, "_become", began.append)
+    host.need_root("starting a board")
+    assert began[0][:4] == [str(sudo), "-n", "--", "env"]
+    assert began[0][-6:] == [sys.executable, "-m", "invoke", "board", "start", "emu-amd64"]
+
+
+def test_sudo_that_would_ask_with_nobody_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sudo = tmp_path / "sudo"
+    sudo.write_text("#!/bin/sh\nexit 1\n")
+    sudo.chmod(0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    monkeypatch.setattr(host, "_become", lambda command: pytest.fail(f"ran {command}"))
+    with pytest.raises(MissingPrerequisite, match="asks for a password"):
+        host.need_root("starting a board")
