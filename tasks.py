@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from toolkit.cli import remainder, task
+from toolkit.cli import assume_yes, remainder, task
 
 
 @task(
@@ -86,3 +86,80 @@ def bench(_: Context, name: str = "", json: bool = False, plot: bool = False) ->
     from benchmarks import command
 
     command.run(name, as_json=json, plot=plot)
+
+
+@task(
+    help={
+        "host": "a host, group or pattern of the inventory: pi, boards, 'emulated:!emu-arm64', a,b",
+        "inventory": "another inventory than inventory.ini",
+        "check": "only say what would change; exit status 3 when something would",
+        "diff": "show changed files as unified diffs",
+        "role": "only these roles, separated by commas",
+        "accept-new": "trust host keys that are not known yet",
+        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "verify": "run the tests of tests/board afterwards (--no-verify: do not)",
+        "parallel": "boards at once",
+        "yes": "install what this machine lacks without asking",
+    }
+)
+def provision(
+    _: Context,
+    host: str = "",
+    inventory: str = "",
+    check: bool = False,
+    diff: bool = False,
+    role: str = "",
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    verify: bool = True,
+    parallel: int = 4,
+    yes: bool = False,
+) -> int:
+    """Make boards what their roles say, and verify them."""
+    from toolkit.provision import command
+
+    words = tuple(word for word in role.split(",") if word)
+    return command.run(
+        host,
+        inventory=inventory,
+        options=command.Options(check=check, diff=diff or check, yes=assume_yes(yes), roles=words),
+        accept_new=accept_new,
+        ask_sudo_password=ask_sudo_password,
+        verify=verify,
+        parallel=parallel,
+    )
+
+
+@task(
+    help={
+        "host": "a host, group or pattern of the inventory",
+        "inventory": "another inventory than inventory.ini",
+        "junit": "write the results there as JUnit XML",
+        "accept-new": "trust host keys that are not known yet",
+        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "reboot": "also reboot the board, and test that the stack comes back",
+        "yes": "install what this machine lacks without asking",
+    }
+)
+def verify(
+    _: Context,
+    host: str = "",
+    inventory: str = "",
+    junit: str = "",
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    reboot: bool = True,
+    yes: bool = False,
+) -> int:
+    """Run the tests of tests/board against boards, over SSH."""
+    from toolkit.verify import command
+
+    return command.run(
+        host,
+        inventory=inventory,
+        junit=junit,
+        accept_new=accept_new,
+        ask_sudo_password=ask_sudo_password,
+        reboot=reboot,
+        yes=assume_yes(yes),
+    )

@@ -131,7 +131,7 @@ def table(
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(Text, row))
     wide = out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
     wide.print(grid)
 

@@ -1,0 +1,155 @@
+"""Runs a plan: look at everything, compare, check that it can be done, then change in order.
+
+    plan -> inspect (reads only) -> diff (pure) -> preflight -> contents -> apply -> handlers
+
+Nothing is changed before all resources were inspected, all needed space was found free, and all
+contents have arrived whole.
+"""
+
+from __future__ import annotations
+
+from toolkit.agent import preflight
+from toolkit.agent.errors import AgentError, from_os
+from toolkit.agent.kinds import all_kinds
+from toolkit.agent.kinds.units import reload_units, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from toolkit.agent.journal import Journal
+    from toolkit.agent.kinds.base import Change, Contents, Resource, State
+    from toolkit.agent.system import System
+
+    Emit = Callable[..., None]
+    Fetch = Callable[[list[tuple[str, int]]], Contents]
+
+
+class Engine:
+    """One run over one plan. ``emit`` sends an event, ``fetch`` brings contents from the laptop."""
+
+    def __init__(self, plan: dict[str, Any], system: System, emit: Emit, journal: Journal) -> None:
+        self.resources: list[Resource] = plan["resources"]
+        self.handlers: list[dict[str, Any]] = plan["handlers"]
+        self._show_text = bool(plan.get("show_text"))
+        self._system = system
+        self._emit = emit
+        self._journal = journal
+        self._kinds = all_kinds()
+        self.counts = {"ok": 0, "changed": 0, "failed": 0}
+
+    def compare(self) -> list[list[Change]]:
+        """What each resource would change, by its place in the plan; only reads."""
+        states: dict[int, State] = {}
+        for name, kind in self._kinds.items():
+            mine = [i for i, resource in enumerate(self.resources) if resource["kind"] == name]
+            found = kind.inspect([self.resources[i] for i in mine], self._system)
+            states.update(zip(mine, found))  # noqa: B905 - strict= came with 3.10
+        self._states = states
+        return [
+            self._kinds[resource["kind"]].diff(resource, states[i])
+            for i, resource in enumerate(self.resources)
+        ]
+
+    def check(self) -> None:
+        """Tell what would change, and change nothing."""
+        planned = self.compare()
+        for i, changes in enumerate(planned):
+            self._result(i, "changed" if changes else "ok", changes)
+        called = self._called([i for i, changes in enumerate(planned) if changes])
+        for handler in self.handlers:
+            if handler["name"] in called:
+                self._emit("handler", name=handler["name"], would=True)
+
+    def apply(self, fetch: Fetch) -> bool:
+        """Make the plan so; returns whether the board has to be rebooted."""
+        planned = self.compare()
+        changing = [i for i, changes in enumerate(planned) if changes]
+        owed = self._journal.owed()
+        if changing:
+            contents = self._prepare(planned, changing, fetch)
+        for i, changes in enumerate(planned):
+            if changes:
+                self._change(i, changes, contents)
+            else:
+                self._result(i, "ok", [])
+        return self._handle([*owed, *self._called(changing)])
+
+    def _prepare(self, planned: list[list[Change]], changing: list[int], fetch: Fetch) -> Contents:
+        wanted: dict[str, int] = {}
+        places = [("/var/lib/pinnace-agent/journal.jsonl", 1 << 16)]
+        for i in changing:
+            kind, resource = self._kinds[self.resources[i]["kind"]], self.resources[i]
+            wanted.update(kind.wants(resource, planned[i]))
+            places += kind.places(resource)
+        preflight.check([*places, ("/var/lib/pinnace-agent/x", sum(wanted.values()))], self._system)
+        contents = fetch(sorted(wanted.items()))
+        self._journal.owe(dict.fromkeys([*self._journal.owed(), *self._called(changing)]))
+        return contents
+
+    def _change(self, i: int, changes: list[Change], contents: Contents) -> None:
+        resource = self.resources[i]
+        self._emit("doing", id=resource["id"])
+        try:
+            self._kinds[resource["kind"]].apply(resource, self._system, contents)
+        except OSError as problem:
+            self._fail(i, from_os(problem))
+        except AgentError as problem:
+            self._fail(i, problem)
+        wire = [change.wire() for change in changes]
+        self._journal.record(event="changed", id=resource["id"], changes=wire)
+        self._result(i, "changed", changes)
+
+    def _fail(self, i: int, problem: AgentError) -> None:
+        resource = self.resources[i]
+        self.counts["failed"] += 1
+        self._journal.record(event="failed", id=resource["id"], message=problem.message)
+        self._emit("result", id=resource["id"], status="failed", changes=[])
+        raise AgentError(f"{resource['id']}: {problem.message}", problem.hint)
+
+    def _result(self, i: int, status: str, changes: list[Change]) -> None:
+        resource = self.resources[i]
+        self.counts[status] += 1
+        event: dict[str, Any] = {"id": resource["id"], "status": status}
+        event["changes"] = [change.wire() for change in changes]
+        text = self._states[i].get("text")
+        if status == "changed" and self._show_text and resource["kind"] == "file":
+            event["before"] = text.decode("utf-8", "replace") if text is not None else None
+        self._emit("result", **event)
+
+    def _called(self, changing: list[int]) -> list[str]:
+        return [name for i in changing for name in self.resources[i].get("notify", ())]
+
+    def _handle(self, called: list[str]) -> bool:
+        """Run each called handler once, in the order of the plan; whether to reboot."""
+        reboot = False
+        waiting = list(dict.fromkeys(called))
+        for handler in self.handlers:
+            name = handler["name"]
+            if name not in waiting:
+                continue
+            if handler["action"] == "reboot":
+                reboot = True
+            elif self._run(handler):
+                self._emit("handler", name=name, would=False)
+                self._journal.record(event="handler", name=name)
+            waiting.remove(name)
+            self._journal.owe(waiting)
+        if called:
+            # What an older plan called and this one does not know is owed no longer.
+            self._journal.owe([])
+        return reboot
+
+    def _run(self, handler: dict[str, Any]) -> bool:
+        """Whether it did something: a unit that was started a moment ago needs no restart."""
+        if handler["action"] == "restart":
+            if handler["unit"] in self._system.started:
+                return False
+            start("restart", handler["unit"], self._system)
+        elif handler["action"] == "reload-units":
+            if self._system.units_changed:
+                reload_units(self._system)
+        else:
+            self._system.check(handler["argv"])
+        return True

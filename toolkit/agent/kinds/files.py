@@ -1,0 +1,193 @@
+"""Files, directories, links, and single lines in files that belong to somebody else."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import os
+import pwd
+import re
+import stat
+
+from toolkit.agent.errors import AgentError
+from toolkit.agent.kinds.base import Change, Kind, compare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toolkit.agent.kinds.base import Contents, Resource, State
+    from toolkit.agent.system import System
+
+_DIFFABLE = 256 * 1024
+"""Larger files (bytes) are not sent back for a diff."""
+_UNIT_DIRECTORIES = ("/etc/systemd/system/", "/usr/local/lib/systemd/system/")
+
+
+def ids(owner: str, group: str) -> tuple[int, int]:
+    """User and group as numbers; raises :class:`AgentError` for one that does not exist."""
+    try:
+        return pwd.getpwnam(owner).pw_uid, grp.getgrnam(group).gr_gid
+    except KeyError as problem:
+        raise AgentError(f"no such user or group: {problem.args[0]}") from None
+
+
+def _names(found: os.stat_result) -> tuple[str, str]:
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    try:
+        return owner, grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        return owner, str(found.st_gid)
+
+
+def _type(mode: int) -> str:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "directory"
+    return "link" if stat.S_ISLNK(mode) else "special file"
+
+
+def _attributes(path: str, system: System) -> State:
+    found = system.lstat(path)
+    if found is None:
+        return {"type": "absent"}
+    owner, group = _names(found)
+    mode = f"{stat.S_IMODE(found.st_mode):04o}"
+    return {"type": _type(found.st_mode), "mode": mode, "owner": owner, "group": group}
+
+
+class File(Kind):
+    """``path``, ``mode`` (octal text), ``owner``, ``group``, ``digest``, ``size``."""
+
+    def look(self, resource: Resource, system: System) -> State:
+        path = resource["path"]
+        state = _attributes(path, system)
+        if state["type"] == "file":
+            found = os.stat(system.path(path))
+            content = system.read(path) if found.st_size <= _DIFFABLE else None
+            if content is not None:
+                state["text"] = content
+            if found.st_size == resource["size"]:
+                state["digest"] = _digest(system.path(path), content)
+        return state
+
+    def diff(self, resource: Resource, state: State) -> list[Change]:
+        if state["type"] == "absent":
+            return [Change("file", "absent", "created")]
+        if state["type"] in ("directory", "special file"):
+            raise AgentError(f"{resource['path']} is a {state['type']}, not a file", "move it away")
+        if state["type"] == "link":
+            return [Change("content", "a symbolic link", "replaced by a file")]
+        changes = []
+        if state.get("digest") != resource["digest"]:
+            changes.append(Change("content", "differs", "replaced"))
+        wanted = {name: resource[name] for name in ("mode", "owner", "group")}
+        return changes + compare(wanted, state)
+
+    def wants(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
+        if any(change.what in ("file", "content") for change in changes):
+            return [(resource["digest"], resource["size"])]
+        return []
+
+    def places(self, resource: Resource) -> list[tuple[str, int]]:
+        return [(resource["path"], resource["size"])]
+
+    def apply(self, resource: Resource, system: System, contents: Contents) -> None:
+        path, mode = resource["path"], int(resource["mode"], 8)
+        uid, gid = ids(resource["owner"], resource["group"])
+        if self.wants(resource, self.diff(resource, self.look(resource, system))):
+            system.write(path, contents(resource["digest"]), mode, uid, gid)
+        else:
+            os.chown(system.path(path), uid, gid)
+            os.chmod(system.path(path), mode)
+        system.units_changed |= path.startswith(_UNIT_DIRECTORIES)
+
+
+def _digest(path: str, content: bytes | None) -> str:
+    if content is not None:
+        return hashlib.sha256(content).hexdigest()
+    state = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 18), b""):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+class Directory(Kind):
+    """``path``, ``mode`` (octal text), ``owner``, ``group``."""
+
+    def look(self, resource: Resource, system: System) -> State:
+        return _attributes(resource["path"], system)
+
+    def diff(self, resource: Resource, state: State) -> list[Change]:
+        if state["type"] == "absent":
+            return [Change("directory", "absent", "created")]
+        if state["type"] != "directory":
+            raise AgentError(f"{resource['path']} is a {state['type']}, not a directory", "move it away")  # fmt: skip
+        return compare({name: resource[name] for name in ("mode", "owner", "group")}, state)
+
+    def places(self, resource: Resource) -> list[tuple[str, int]]:
+        return [(resource["path"], 4096)]
+
+    def apply(self, resource: Resource, system: System, contents: Contents) -> None:
+        uid, gid = ids(resource["owner"], resource["group"])
+        system.make_directory(resource["path"], int(resource["mode"], 8))
+        os.chown(system.path(resource["path"]), uid, gid)
+        os.chmod(system.path(resource["path"]), int(resource["mode"], 8))
+
+
+class Link(Kind):
+    """``path`` points at ``target``. What is not a link is in the way and never replaced."""
+
+    def look(self, resource: Resource, system: System) -> State:
+        state = _attributes(resource["path"], system)
+        if state["type"] == "link":
+            state["target"] = os.readlink(system.path(resource["path"]))
+        return state
+
+    def diff(self, resource: Resource, state: State) -> list[Change]:
+        if state["type"] not in ("absent", "link"):
+            raise AgentError(f"{resource['path']} is a {state['type']} of something else", "remove or rename it")  # fmt: skip
+        if state.get("target") == resource["target"]:
+            return []
+        return [Change("link", state.get("target", "absent"), resource["target"])]
+
+    def places(self, resource: Resource) -> list[tuple[str, int]]:
+        return [(resource["path"], 256)]
+
+    def apply(self, resource: Resource, system: System, contents: Contents) -> None:
+        system.symlink(resource["path"], resource["target"])
+
+
+class Line(Kind):
+    """``line`` stands once in the file ``path``, in place of lines that ``match`` (regex) finds."""
+
+    def look(self, resource: Resource, system: System) -> State:
+        return {"text": system.read(resource["path"])}
+
+    def diff(self, resource: Resource, state: State) -> list[Change]:
+        lines = (state["text"] or b"").decode("utf-8", "surrogateescape").splitlines()
+        matching = [line for line in lines if re.search(resource["match"], line)]
+        if matching == [resource["line"]]:
+            return []
+        return [Change("line", "; ".join(matching) or "absent", resource["line"])]
+
+    def places(self, resource: Resource) -> list[tuple[str, int]]:
+        return [(resource["path"], 4096)]
+
+    def apply(self, resource: Resource, system: System, contents: Contents) -> None:
+        before = (system.read(resource["path"]) or b"").decode("utf-8", "surrogateescape")
+        after: list[str] = []
+        for line in before.splitlines():
+            if not re.search(resource["match"], line):
+                after.append(line)
+            elif resource["line"] not in after:
+                after.append(resource["line"])
+        if resource["line"] not in after:
+            after.append(resource["line"])
+        content = "\n".join(after) + "\n"
+        system.rewrite(resource["path"], content.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,138 @@
+"""The conversation with the laptop over standard input and output.
+
+agent  -> laptop   lines of JSON, each with "event": hello, need, doing, result, handler, end, error
+laptop -> agent    frames: length (32 bits, big endian) and zlib-compressed JSON: the plan;
+                   then for each content asked for, chunks of a zlib stream, each a frame, closed
+                   by an empty one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import sys
+import zlib
+
+from toolkit.agent import facts, journal
+from toolkit.agent.engine import Engine
+from toolkit.agent.errors import AgentError, from_os
+from toolkit.agent.system import System, write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, BinaryIO
+
+    from toolkit.agent.kinds.base import Contents
+
+_FRAME = struct.Struct("!I")
+_LARGEST = 64 << 20
+_SPOOL = journal.DIRECTORY + "/contents"
+_CHUNK = 1 << 16
+
+
+class Agent:
+    """One conversation; ``root`` is where the board's file system is (``/`` but for tests)."""
+
+    def __init__(self, reading: BinaryIO, writing: BinaryIO, system: System) -> None:
+        self._reading = reading
+        self._writing = writing
+        self._system = system
+
+    def emit(self, event: str, **content: Any) -> None:
+        line = json.dumps({"event": event, **content}) + "\n"
+        self._writing.write(line.encode())
+        self._writing.flush()
+
+    def run(self) -> int:
+        """Exit status: 0 done, 1 an error was told, 3 the laptop went away."""
+        try:
+            self.emit("hello", facts=facts.gather(self._system))
+            message = self._frame()
+            if message:
+                self._converge(json.loads(zlib.decompress(message)))
+        except AgentError as problem:
+            self.emit("error", message=problem.message, hint=problem.hint)
+            return 1
+        except (EOFError, BrokenPipeError):
+            return 3
+        except OSError as problem:
+            self.emit("error", message=from_os(problem).message, hint="")
+            return 1
+        return 0
+
+    def _converge(self, plan: dict[str, Any]) -> None:
+        notes = journal.Journal(self._system, plan["run"])
+        engine = Engine(plan, self._system, self.emit, notes)
+        if plan["mode"] == "check":
+            engine.check()
+            self.emit("end", counts=engine.counts, reboot=False)
+            return
+        held = journal.lock(self._system, plan["run"]["by"])
+        try:
+            reboot = engine.apply(self._fetch)
+        finally:
+            self._clear_spool()
+            notes.close()
+            os.close(held)
+        self.emit("end", counts=engine.counts, reboot=reboot)
+
+    def _frame(self) -> bytes:
+        size = _FRAME.unpack(self._exactly(_FRAME.size))[0]
+        if size > _LARGEST:
+            raise AgentError(f"a message of {size} bytes is too large")
+        return self._exactly(size)
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._reading.read(size)
+        if len(data) != size:
+            raise EOFError
+        return data
+
+    def _fetch(self, wanted: list[tuple[str, int]]) -> Contents:
+        """Ask for contents and keep them on disk, verified; returns how to read them."""
+        if wanted:
+            self._clear_spool()
+            self._system.make_directory(_SPOOL, 0o700)
+            self.emit("need", digests=[digest for digest, _ in wanted])
+        for digest, size in wanted:
+            self._receive(digest, size)
+
+        def contents(digest: str) -> Iterator[bytes]:
+            with open(self._system.path(f"{_SPOOL}/{digest}"), "rb") as file:
+                yield from iter(lambda: file.read(_CHUNK), b"")
+
+        return contents
+
+    def _receive(self, digest: str, size: int) -> None:
+        """One content; raises :class:`AgentError` unless it is what its digest and size say."""
+        state, arrived, inflate = hashlib.sha256(), 0, zlib.decompressobj()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self._system.path(f"{_SPOOL}/{digest}"), flags, 0o600)
+        try:
+            for frame in iter(self._frame, b""):
+                data = inflate.decompress(frame, size - arrived + 1)
+                arrived += len(data)
+                state.update(data)
+                write_all(fd, data)
+                if arrived > size or inflate.unconsumed_tail:
+                    raise AgentError(f"content {digest[:12]} is longer than announced")
+        finally:
+            os.close(fd)
+        if arrived != size or state.hexdigest() != digest:
+            raise AgentError(f"content {digest[:12]} arrived damaged", "run again")
+
+    def _clear_spool(self) -> None:
+        spool = self._system.path(_SPOOL)
+        if os.path.isdir(spool):
+            for name in os.listdir(spool):
+                os.unlink(os.path.join(spool, name))
+            os.rmdir(spool)
+
+
+def main(root: str = "/") -> int:
+    """Converse over this process's standard streams."""
+    os.umask(0o022)
+    return Agent(sys.stdin.buffer, sys.stdout.buffer, System(root)).run()

@@ -1,0 +1,63 @@
+"""A plan: what one board should be, as data.
+
+The plan names contents by digest; they travel only when the board asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.errors import UsageError
+from toolkit.resources import Content, Handler, Resource
+
+_ORDER = {"reload-units": 0, "reboot": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A resource and the role that declared it."""
+
+    role: str
+    resource: Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Resources in order, the handlers that they may call in order, contents by digest."""
+
+    entries: tuple[Planned, ...]
+    handlers: tuple[Handler, ...]
+    contents: Mapping[str, Content]
+
+    def wire(self) -> dict[str, Any]:
+        """What the agent gets."""
+        resources = [entry.resource.wire() for entry in self.entries]
+        return {"resources": resources, "handlers": [handler.wire() for handler in self.handlers]}
+
+    def role_of(self, resource_id: str) -> str:
+        return next(e.role for e in self.entries if e.resource.id == resource_id)
+
+
+def make(entries: Iterable[Planned]) -> Plan:
+    """A plan of ``entries``; raises :class:`UsageError` when two roles declare the same thing.
+
+    Units are read anew before the first restart, the reboot comes last; in between, handlers run in
+    the order in which they are first named.
+    """
+    listed = tuple(entries)
+    seen: dict[str, str] = {}
+    contents: dict[str, Content] = {}
+    named: dict[str, Handler] = {}
+    for entry in listed:
+        if entry.resource.id in seen:
+            other = seen[entry.resource.id]
+            raise UsageError(f"{entry.resource.id} is declared twice: in {other} and {entry.role}")
+        seen[entry.resource.id] = entry.role
+        content = entry.resource.content
+        if content is not None:
+            contents[content.digest] = content
+        named.update({handler.name: handler for handler in entry.resource.notify})
+    order = sorted(named.values(), key=lambda handler: _ORDER.get(handler.action, 1))
+    return Plan(listed, tuple(order), contents)

@@ -1,0 +1,1 @@
+"""``./inv provision``: from an inventory to boards that are as their roles say."""

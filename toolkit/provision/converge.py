@@ -1,0 +1,171 @@
+"""One host: connect, learn its facts, compile its plan, have the agent do it, verify."""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from roles.context import Board, Lab, Release
+from toolkit import console
+from toolkit.arch import Arch
+from toolkit.build import bundle
+from toolkit.connection.hostkeys import KnownHosts
+from toolkit.connection.ssh import Connection, wait_until_reachable
+from toolkit.connection.sudo import SudoPassword
+from toolkit.errors import HostFailed, HostUnreachable
+from toolkit.inventory.settings import Settings, Target
+from toolkit.plan import ship
+from toolkit.plan.compile import compile_plan
+from toolkit.plan.model import Plan
+from toolkit.provision import hosts
+from toolkit.provision.report import Report
+
+_SILENCE_SECONDS = 1900.0
+"""Longer than the longest thing the agent does without a word (installing packages)."""
+_REBOOT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line chose for all hosts."""
+
+    check: bool = False
+    diff: bool = False
+    yes: bool = False
+    roles: tuple[str, ...] = ()
+    prefixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a host ended: the counts of its resources."""
+
+    counts: Mapping[str, int]
+
+    @property
+    def changed(self) -> bool:
+        return self.counts.get("changed", 0) > 0
+
+
+class Converge:
+    """One host's run; ``known`` and ``password`` are shared by all hosts of a command."""
+
+    def __init__(
+        self,
+        target: Target,
+        settings: Settings,
+        known: KnownHosts,
+        password: SudoPassword,
+        options: Options,
+    ) -> None:
+        self._target = target
+        self._settings = settings
+        self._known = known
+        self._password = password
+        self._options = options
+        self._prefix = f"{target.name}: " if options.prefixed else ""
+
+    def run(self) -> Outcome:
+        """Do it all; raises :class:`HostFailed` or :class:`HostUnreachable`."""
+        target = hosts.prepare(self._target, self._known, yes=self._options.yes)
+        with Connection(target, self._known, self._password) as connection:
+            command = shlex.join(ship.command(target.python))
+            with connection.start(command, sudo=True, timeout=_SILENCE_SECONDS) as pipe:
+                agent = ship.Agent(target.name, pipe)
+                facts = agent.hello()
+                self._may_provision(facts)
+                plan = self._plan(facts)
+                end = self._apply(agent, plan)
+        if end["reboot"]:
+            with console.step(f"{self._prefix}reboot"):
+                reboot(target, self._known, self._password).close()
+        return Outcome(end["counts"])
+
+    def _may_provision(self, facts: Mapping[str, Any]) -> None:
+        name = self._target.name
+        if not facts["systemd"]:
+            raise HostFailed(f"{name}: systemd does not run there", hint="boards are Debian or Raspberry Pi OS, booted with systemd")  # fmt: skip
+        if facts["overlay_root"] and not self._options.check:
+            raise HostFailed(f"{name}: its root is an overlay that forgets everything at the next boot; nothing was changed", hint="switch the overlay file system off in raspi-config, provision, switch it on again")  # fmt: skip
+
+    def _plan(self, facts: Mapping[str, Any]) -> Plan:
+        board = Board(
+            name=self._target.name,
+            settings=self._settings,
+            facts=facts,
+            release=lambda: release_for(self._target.name, facts),
+            lab=lab() if self._target.board else None,
+        )
+        return compile_plan(self._options.roles or self._settings.roles, board)
+
+    def _apply(self, agent: ship.Agent, plan: Plan) -> dict[str, Any]:
+        options = self._options
+        report = Report(plan, prefix=self._prefix, diff=options.diff)
+        message = {
+            **plan.wire(),
+            "mode": "check" if options.check else "apply",
+            "show_text": options.diff,
+            "run": {"id": uuid.uuid4().hex, "by": f"{getpass.getuser()}@{socket.gethostname()}"},
+        }
+        end: dict[str, Any] = {}
+        try:
+            for event in agent.converge(message, plan.contents, lambda amount, total: None):
+                report.event(event)
+                end = event
+        finally:
+            report.close()
+        return end
+
+
+def reboot(target: Target, known: KnownHosts, password: SudoPassword) -> Connection:
+    """Reboot a board and wait until it is up again; returns a new connection to it.
+
+    That it was a reboot is seen from the kernel's boot id.
+    """
+    deadline = time.monotonic() + _REBOOT_SECONDS
+    with Connection(target, known, password) as connection:
+        before = _boot_id(connection)
+        connection.run("systemctl", "reboot", sudo=True)
+    while time.monotonic() < deadline:
+        left = deadline - time.monotonic()
+        again = wait_until_reachable(lambda: Connection(target, known, password), seconds=left)
+        if _boot_id(again) not in ("", before):
+            return again
+        again.close()
+        time.sleep(1)
+    raise HostUnreachable(f"{target.name} did not reboot within {_REBOOT_SECONDS:.0f} s")
+
+
+def _boot_id(connection: Connection) -> str:
+    """The kernel's id of this boot; empty when the board goes down in the middle."""
+    try:
+        found = connection.run("cat", "/proc/sys/kernel/random/boot_id")
+    except HostUnreachable:
+        return ""
+    return found.stdout.decode().strip()
+
+
+def release_for(name: str, facts: Mapping[str, Any]) -> Release:
+    """The bundle for a board's architecture and Python."""
+    try:
+        arch = Arch.from_machine(facts["machine"])
+    except KeyError:
+        raise HostFailed(f"{name}: there is no runtime for {facts['machine']}", hint="boards are armv6l, armv7l, arm64 or amd64") from None  # fmt: skip
+    with console.step(f"{name}: bundle for {arch.label}") as step:
+        made = bundle.build(arch, facts["python"])
+        step.detail = f"{made.id}  {made.size / 1024:.0f} KiB"
+    return Release(made.id, made.path, made.unpacked)
+
+
+def lab() -> Lab:
+    """The lab registry, as emulated boards reach it."""
+    from toolkit.boards import network
+    from toolkit.lab import registry
+
+    return Lab(registry.host(), network.gateway(), registry.ca_certificate().read_bytes())

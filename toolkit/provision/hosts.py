@@ -1,0 +1,53 @@
+"""From a host in the inventory to one that can be connected to: emulated boards are started first."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+from toolkit import boards
+from toolkit.connection.hostkeys import KnownHosts
+from toolkit.connection.ssh import Connection
+from toolkit.connection.sudo import SudoPassword
+from toolkit.errors import UsageError
+from toolkit.inventory.settings import Settings, Target
+
+# One machine's mounts, emulators and links: boards are made one after the other.
+_starting = threading.Lock()
+
+
+def check(target: Target) -> None:
+    """Raise :class:`UsageError` when ``board=`` names no emulated board."""
+    if target.board:
+        try:
+            boards.get(target.board)
+        except UsageError as problem:
+            raise UsageError(f"{target.name}: board={target.board}: {problem.message}", hint=problem.hint) from None  # fmt: skip
+
+
+def prepare(target: Target, known: KnownHosts, *, yes: bool) -> Target:
+    """The target with address, user and keys; an emulated board is created and started."""
+    if not target.board:
+        return target
+    board = boards.get(target.board)
+    with _starting:
+        board.ensure_started(yes=yes)
+    known.give(f"{board.address} {board.host_key}")
+    return dataclasses.replace(
+        target,
+        address=target.address or board.address,
+        user=target.user or "pi",
+        key_file=target.key_file or str(board.ssh_key),
+    )
+
+
+def connect(target: Target, known: KnownHosts, password: SudoPassword) -> Connection:
+    """An open connection; raises :class:`HostUnreachable`."""
+    connection = Connection(target, known, password)
+    connection.open()
+    return connection
+
+
+def uses_lab(target: Target, settings: Settings) -> bool:
+    """Whether the board pulls from the lab registry: emulated ones do, they have no way out."""
+    return bool(target.board)

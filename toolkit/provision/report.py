@@ -1,0 +1,74 @@
+"""What a person sees of a converge: changed things as lines, each role's count, diffs on demand."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from toolkit import console
+from toolkit.plan.model import Plan
+from toolkit.resources import Content
+
+_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+class Report:
+    """Follows the events of one host; ``prefix`` tells hosts apart where several run at once."""
+
+    def __init__(self, plan: Plan, *, prefix: str, diff: bool) -> None:
+        self._plan = plan
+        self._prefix = prefix
+        self._diff = diff
+        self.roles: dict[str, dict[str, int]] = {}
+        self.handlers: list[str] = []
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "result":
+            self._result(event)
+        elif event["event"] == "handler":
+            self.handlers.append(event["name"])
+            would = "would run" if event["would"] else ""
+            console.line("changed", f"{self._prefix}{event['name']}", would)
+
+    def close(self) -> None:
+        """The count of each role, for roles in which nothing changed too."""
+        for role, counts in self.roles.items():
+            status = next(name for name in ("failed", "changed", "ok") if counts.get(name))
+            detail = " ".join(f"{name}={count}" for name, count in counts.items())
+            console.line(status, f"{self._prefix}role {role}", detail)
+
+    def _result(self, event: Mapping[str, Any]) -> None:
+        role = self._plan.role_of(event["id"])
+        counts = self.roles.setdefault(role, {"ok": 0, "changed": 0})
+        counts[event["status"]] = counts.get(event["status"], 0) + 1
+        if event["status"] == "ok":
+            return
+        said = ", ".join(_change(*change) for change in event["changes"])
+        console.line(event["status"], f"{self._prefix}{role}: {event['id']}", said)
+        if self._diff and "before" in event:
+            self._show(event["id"], event["before"])
+
+    def _show(self, identifier: str, before: str | None) -> None:
+        resource = next(e.resource for e in self._plan.entries if e.resource.id == identifier)
+        for line in unified(resource.name, before, resource.content):
+            console.err.print(Text(line, style=_STYLES.get(line[:1], "")), soft_wrap=True)
+
+
+def _change(what: str, before: str, after: str) -> str:
+    return f"{what}: {before} -> {after}"
+
+
+def unified(path: str, before: str | None, after: Content | None) -> list[str]:
+    """A unified diff of a file's contents; ``before`` is ``None`` where it is absent or too large."""
+    if after is None:
+        return []
+    try:
+        text = after.data.decode()
+    except UnicodeDecodeError:
+        return [f"{path}: not text"]
+    old = [] if before is None else before.splitlines()
+    source = "/dev/null" if before is None else path
+    return list(difflib.unified_diff(old, text.splitlines(), source, path, lineterm=""))

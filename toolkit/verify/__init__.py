@@ -1,0 +1,1 @@
+"""``./inv verify``: the testinfra modules of ``tests/board`` against a board, over one SSH connection."""

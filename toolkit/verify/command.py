@@ -1,0 +1,108 @@
+"""``./inv verify``: each board's tests as a table, and JUnit for machines."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from toolkit import boards, console
+from toolkit.connection.hostkeys import KnownHosts
+from toolkit.connection.ssh import Connection
+from toolkit.connection.sudo import SudoPassword
+from toolkit.errors import HostFailed, PinnaceError
+from toolkit.inventory.settings import Target
+from toolkit.provision import hosts
+from toolkit.provision.converge import reboot as reboot_board
+from toolkit.provision.selection import Selected, exit_status, select
+from toolkit.verify import session
+
+_STATUS = {"passed": "ok", "failed": "failed", "skipped": "skipped"}
+
+
+def run(
+    pattern: str,
+    *,
+    inventory: str = "",
+    junit: str = "",
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    reboot: bool = True,
+    yes: bool = False,
+) -> int:
+    """Verify the hosts one after the other; returns the exit status."""
+    chosen = select(pattern, inventory)
+    known = KnownHosts(accept_new=accept_new)
+    password = SudoPassword(ask=ask_sudo_password)
+    problems = []
+    for host in chosen:
+        path = _junit_path(junit, host.target.name, several=len(chosen) > 1)
+        problem = attempt(host, known, password, junit=path, reboot=reboot, yes=yes)
+        if problem is not None:
+            problems.append(problem)
+    return exit_status(problems)
+
+
+def attempt(
+    host: Selected,
+    known: KnownHosts,
+    password: SudoPassword,
+    *,
+    junit: str = "",
+    reboot: bool = True,
+    yes: bool = False,
+) -> PinnaceError | None:
+    """Verify one host, showing how; returns what is wrong with it."""
+    started, name = time.monotonic(), host.target.name
+    cases: list[session.Case] = []
+    problem: PinnaceError | None = None
+    try:
+        target = hosts.prepare(host.target, known, yes=yes)
+        connection = hosts.connect(target, known, password)
+        restart = _restart(target, known, password) if reboot else None
+        subject = session.Subject(connection, target, host.settings, restart)
+        cases = session.run(subject, junit=junit, tell=_tell)
+    except PinnaceError as found:
+        console.error(found)
+        problem = found
+    failed = [case for case in cases if case.outcome == "failed"]
+    if failed:
+        what = failed[0].name if len(failed) == 1 else f"{len(failed)} checks"
+        problem = HostFailed(f"{name}: {what} failed")
+    console.table(
+        ("check", "result", "seconds", "why"),
+        [(f"{c.module}: {c.name}", c.outcome, f"{c.seconds:.1f}", c.why) for c in cases],
+        title=f"verification of {name}",
+    )
+    counts = {
+        outcome: sum(1 for case in cases if case.outcome == outcome)
+        for outcome in ("passed", "skipped", "failed")
+    }
+    console.recap(name, counts, time.monotonic() - started)
+    return problem
+
+
+def _tell(case: session.Case) -> None:
+    console.line(_STATUS[case.outcome], f"{case.module}: {case.name}", case.why, case.seconds)
+
+
+def _junit_path(junit: str, host: str, *, several: bool) -> str:
+    """One file for each host where there are several: ``report.xml`` becomes ``report-pi.xml``."""
+    if not junit or not several:
+        return junit
+    path = Path(junit)
+    return str(path.with_name(f"{path.stem}-{host}{path.suffix}"))
+
+
+def _restart(target: Target, known: KnownHosts, password: SudoPassword) -> session.Restart:
+    """How to reboot this board and come back."""
+
+    def emulated() -> Connection:
+        board = boards.get(target.board)
+        board.stop()
+        board.start()
+        return hosts.connect(hosts.prepare(target, known, yes=False), known, password)
+
+    def real() -> Connection:
+        return reboot_board(target, known, password)
+
+    return emulated if target.board else real
