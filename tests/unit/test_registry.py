@@ -412,6 +412,45 @@ def test_challenges(header: str, parsed: list[tuple[str, dict[str, str]]]) -> No
     assert [tuple(item) for item in auth.parse_challenges([header])] == parsed
 
 
+# Proxies.
+
+
+def test_a_proxy_is_asked_for_whole_urls(
+    store: Store, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://me:p%40ss@{registry.host}")
+    monkeypatch.setenv("no_proxy", "other.example, 10.0.0.1")
+    resolver = Resolver(plain_http=True)
+    name = "registry.invalid/library/x:1"
+    pull(store, NS, name, resolver, platform=platforms.parse("linux/arm/v6"))
+    resolver.close()
+    assert rootfs(store)["big"] == BIG
+    login = "Basic " + base64.b64encode(b"me:p@ss").decode()
+    for _, path, headers in registry.requests:
+        assert path.startswith("http://registry.invalid/v2/library/x/")
+        assert headers["Proxy-Authorization"] == login
+
+
+@pytest.mark.parametrize(
+    ("host", "proxied"),
+    [
+        ("registry.lab", False),
+        ("a.lab", False),
+        ("lab", False),
+        ("slab", True),
+        ("10.0.0.2", True),
+        ("127.0.0.1", False),
+    ],
+)
+def test_no_proxy(host: str, proxied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", ".lab,10.0.0.1")
+    found = transport.proxy_for(transport.Address("https", host, 443))
+    assert (found is not None) is proxied
+    if found:
+        assert found.address == transport.Address("http", "proxy.example", 3128)
+
+
 # Mirrors.
 
 

@@ -14,12 +14,13 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from pinnace.errors import DataLoss, Error, ResourceExhausted, Unavailable
 from pinnace.registry import tls
-from pinnace.registry.hosts import Host
+from pinnace.registry.hosts import Host, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -234,10 +235,15 @@ class Client:
         address = address_of(url)
         parts = urlsplit(url)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
+        sent = {"User-Agent": _AGENT, **headers}
+        proxy = proxy_for(address) if address.scheme == "http" else None
+        if proxy:  # RFC 9112, 3.2.2: a proxy is asked for the whole URL
+            path = f"{parts.scheme}://{parts.netloc}{path}"
+            sent.update(proxy.headers)
         while True:
             connection, reused = self._connection(address)
             try:
-                connection.request(method, path, body, {"User-Agent": _AGENT, **headers})
+                connection.request(method, path, body, sent)
                 raw = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
@@ -258,7 +264,7 @@ class Client:
 
     def _connect(self, address: Address) -> http.client.HTTPConnection:
         proxy = proxy_for(address)
-        target = proxy or address
+        target = proxy.address if proxy else address
         connection: http.client.HTTPConnection
         if address.scheme == "https":
             own = (address.host, address.port) == _host_port(self.host.scheme, self.host.address)
@@ -267,7 +273,7 @@ class Client:
                 target.host, target.port, timeout=self.host.dial_timeout, context=context
             )
             if proxy:
-                connection.set_tunnel(address.host, address.port)
+                connection.set_tunnel(address.host, address.port, proxy.headers)
         else:
             connection = http.client.HTTPConnection(
                 target.host, target.port, timeout=self.host.dial_timeout
@@ -335,10 +341,17 @@ def _host_port(scheme: str, address: str) -> tuple[str, int]:
     return parts.host, parts.port
 
 
-def proxy_for(address: Address) -> Address | None:
+class Proxy(NamedTuple):
+    """A proxy, and the headers that it alone gets."""
+
+    address: Address
+    headers: dict[str, str]
+
+
+def proxy_for(address: Address) -> Proxy | None:
     """The proxy that the environment names for *address* (https_proxy, http_proxy, no_proxy)."""
     value = _variable(f"{address.scheme}_proxy")
-    if not value:
+    if not value or is_local(address.host):
         return None
     for pattern in _variable("no_proxy").split(","):
         pattern = pattern.strip().lstrip(".")
@@ -346,7 +359,13 @@ def proxy_for(address: Address) -> Address | None:
             pattern and (address.host == pattern or address.host.endswith(f".{pattern}"))
         ):
             return None
-    return address_of(value if "://" in value else f"http://{value}")
+    url = value if "://" in value else f"http://{value}"
+    parts = urlsplit(url)
+    headers = {}
+    if parts.username:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+    return Proxy(address_of(url), headers)
 
 
 def _variable(name: str) -> str:
