@@ -118,13 +118,15 @@ def test_another_host_key_is_refused(board: EmulatedBoard, tmp_path: Path) -> No
 def test_reboot(board: EmulatedBoard) -> None:
     before = on(board, "cat", "/proc/sys/kernel/random/boot_id")
     on(board, "sudo touch /var/lib/pinnace/kept /root/kept")
+    on(board, "echo net.ipv4.ip_forward=1 | sudo tee /etc/sysctl.d/60-test.conf")
     subprocess.run(board.ssh_command(["sudo", "reboot"]), capture_output=True, check=False)
     assert machine.wait_until(lambda: boot_id(board) not in ("", before), 120, 0.5)
     assert on(board, "sudo ls /root/kept /var/lib/pinnace/kept").split() == [
         "/root/kept",
         "/var/lib/pinnace/kept",
     ]
-    assert board.is_running
+    assert on(board, "cat /proc/sys/net/ipv4/ip_forward") == "1"
+    assert on(board, "systemctl", "is-system-running", "--wait") == "running"
 
 
 def boot_id(board: EmulatedBoard) -> str:

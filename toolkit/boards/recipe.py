@@ -21,13 +21,12 @@ _MASKED = (
     "systemd-binfmt.service",
     "proc-sys-fs-binfmt_misc.automount",
     "proc-sys-fs-binfmt_misc.mount",
-    # Devices, modules, kernel settings and the clock are the machine's.
+    # Devices, modules and the clock are the machine's; of the settings, systemd-sysctl sets what it may.
     "systemd-udevd.service",
     "systemd-udevd-control.socket",
     "systemd-udevd-kernel.socket",
     "systemd-udev-trigger.service",
     "systemd-modules-load.service",
-    "systemd-sysctl.service",
     "systemd-timesyncd.service",
     "systemd-pstore.service",
     "dev-hugepages.mount",
