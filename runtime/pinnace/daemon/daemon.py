@@ -6,16 +6,18 @@ It starts nothing that listens: ``pinnace.cli.pinnaced`` puts the API in front o
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from pinnace.daemon import plugins
+from pinnace.daemon import plugins, sandbox
 from pinnace.daemon.catalog import Catalog
 from pinnace.daemon.collector import Collector
 from pinnace.daemon.events import Exchange
-from pinnace.daemon.settings import seconds
+from pinnace.daemon.settings import SETTINGS, seconds
 from pinnace.daemon.streams import Streams
 from pinnace.daemon.tasks import Tasks
+from pinnace.errors import Error
 from pinnace.store.store import Store
 
 if TYPE_CHECKING:
@@ -51,15 +53,19 @@ class Daemon:
             log,
         )
         self.streams: Streams[Any] = Streams()
+        self._sandbox_image = threading.Thread(target=self._import_sandbox_image, daemon=True)
         self.uuid = self._read_uuid()
 
     def start(self) -> None:
         """Connect to the shims of an earlier daemon and begin to collect garbage."""
         self.tasks.reconnect()
         self.collector.start()
+        self._sandbox_image.start()
 
     def stop(self) -> None:
         """Let go of everything; containers go on."""
+        if self._sandbox_image.is_alive():
+            self._sandbox_image.join()
         self.collector.stop()
         self.tasks.close()
         self.store.close()
@@ -67,6 +73,19 @@ class Daemon:
     def plugins(self) -> list[plugins.Plugin]:
         """What the daemon is made of, in containerd's terms."""
         return plugins.table((s.name, s.root) for s in self.store.snapshotters.values())
+
+    def _import_sandbox_image(self) -> None:
+        name = self.config.text("sandbox_image")
+        if name != SETTINGS["sandbox_image"].default:
+            return
+        try:
+            if sandbox.ensure(
+                self.store, name, sandbox.archive_path(), self.config.text("snapshotter")
+            ):
+                self.log.info(f"imported the built-in image {name}")
+        except Error as problem:
+            # Pods can't run until it is pulled; everything else can.
+            self.log.error(f"cannot import the built-in image {name}: {problem}")
 
     def _collect(self) -> Stats:
         from pinnace.store import gc
