@@ -126,6 +126,16 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
+    def interrupt(self) -> None:
+        """Type Ctrl-C until a prompt comes: the container's terminal makes a signal of it for whoever
+        is in its foreground, which may for a moment still be the shell."""
+        deadline = time.monotonic() + 15
+        while not re.search(r"\^C[\s\S]*/ # ", self.seen):
+            assert time.monotonic() < deadline, f"Ctrl-C did nothing: {self.seen!r}"
+            self.type("\x03")
+            while select.select([self.fd], [], [], 0.5)[0]:
+                self.seen += os.read(self.fd, 4096).decode()
+
     def expect(self, pattern: str, seconds: float = 15) -> None:
         deadline = time.monotonic() + seconds
         while not re.search(pattern, self.seen):
@@ -158,8 +168,7 @@ def test_a_terminal(containerd: Daemon) -> None:
     terminal.expect(r"20 60")
     terminal.type("echo now; sleep 100\n")
     terminal.expect(r"\nnow\r\n")
-    terminal.type("\x03")  # the container's terminal makes a signal of it, not ours
-    terminal.expect(r"\^C[\s\S]*/ # ")
+    terminal.interrupt()
     terminal.type("echo still $((40+2))\n")
     terminal.expect(r"still 42")
     terminal.type("exit 9\n")
