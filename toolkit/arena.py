@@ -33,8 +33,10 @@ class Arena:
     """
 
     def __init__(self) -> None:
-        self.scratch = Path(tempfile.mkdtemp(prefix="pinnace-arena-"))
-        self.name = self.scratch.name
+        # Not mkdtemp's names: these may have a "_" where containerd's identifiers may not.
+        self.name = f"pinnace-arena-{os.urandom(6).hex()}"
+        self.scratch = Path(tempfile.gettempdir()) / self.name
+        self.scratch.mkdir(mode=0o700)
         self._first: subprocess.Popen[str] | None = None
         self._pid = 0
 

@@ -7,6 +7,7 @@ docs/transfer.md; messages in ``api.schema.transfertypes``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -94,9 +95,10 @@ class Exchange:
         )
 
         def reply(stream: Stream) -> None:
-            for message in stream:
-                if message.holds(types.AuthRequest):
-                    stream.send(AnyMessage.pack(answer))
+            with contextlib.suppress(Error):  # it ends with the transfer, however that ends
+                for message in stream:
+                    if message.holds(types.AuthRequest):
+                        stream.send(AnyMessage.pack(answer))
 
         return self._stream(reply, wait=False)
 
@@ -111,8 +113,9 @@ class Exchange:
         def using() -> None:
             try:
                 use(stream)
-            except Error:
-                return  # the call itself tells what went wrong
+            except Error as problem:
+                # The call that mentions the stream tells more when it fails, too.
+                self._failures.append(problem)
             except OSError as problem:
                 self._failures.append(DataLoss(f"the archive: {problem.strerror}"))
                 stream.cancel()
@@ -124,9 +127,10 @@ class Exchange:
         return name
 
     def _hear_progress(self, stream: Stream) -> None:
-        for message in stream:
-            if self._on_progress is not None and message.holds(types.Progress):
-                self._on_progress(message.unpack(types.Progress))
+        with contextlib.suppress(Error):  # what is not heard is only not shown
+            for message in stream:
+                if self._on_progress is not None and message.holds(types.Progress):
+                    self._on_progress(message.unpack(types.Progress))
 
 
 def _send(stream: Stream, fd: int) -> None:
@@ -156,5 +160,7 @@ def _receive(stream: Stream, fd: int) -> None:
         write_all(fd, data)
         used += len(data)
         if used >= _CHUNK:
-            stream.send(AnyMessage.pack(types.WindowUpdate(update=used)))
+            # The sender may have sent all and left, while we still read what is under way.
+            with contextlib.suppress(Error):
+                stream.send(AnyMessage.pack(types.WindowUpdate(update=used)))
             used = 0
