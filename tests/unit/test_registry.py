@@ -15,6 +15,7 @@ import pytest
 from pinnace.errors import (
     Aborted,
     DataLoss,
+    InvalidArgument,
     NotFound,
     PermissionDenied,
     ResourceExhausted,
@@ -35,6 +36,7 @@ from pinnace.store.store import Store
 from tests.fakeregistry import FakeRegistry, Handler
 from tests.images import TestImage, rootfs
 from tests.layers import LayerBuilder
+from toolkit.lab.authority import Authority
 
 NS = "default"
 BIG = os.urandom(900_000)
@@ -531,3 +533,21 @@ def test_a_clock_before_the_release_is_called_wrong() -> None:
     assert "clock is wrong: it says 1970-01-01 00:16 UTC" in explained.hint
     error.verify_code = 10
     assert "if that is right" in tls.explain(host, error, now=tls.RELEASED + 1.0).hint
+
+
+def test_a_changed_ca_file_is_read_anew(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.crt"
+    contents = [Authority(tmp_path / name).ca_certificate().read_bytes() for name in "ab"]
+    host = Host("https", "registry.lab", ca=(str(ca),))
+    with pytest.raises(
+        InvalidArgument, match=r"CA certificate .*ca\.crt for https://registry\.lab"
+    ):
+        tls.context(host)
+    ca.write_bytes(contents[0])
+    first = tls.context(host)
+    assert tls.context(host) is first
+    ca.write_bytes(contents[1] + b"\n")
+    assert tls.context(host) is not first
+    ca.write_bytes(b"rubbish")
+    with pytest.raises(InvalidArgument, match="CA certificate"):
+        tls.context(host)

@@ -6,6 +6,7 @@ Boards often have no clock that survives a power cut; then every certificate is 
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 import time
@@ -25,18 +26,31 @@ _UNKNOWN_CA = (2, 18, 19, 20, 21, 27)
 
 _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
 _lock = threading.Lock()
+_MAX_CONTEXTS = 16
 
 
 def context(host: Host) -> ssl.SSLContext:
     """The TLS settings for *host* (kept, as reading the system's CAs takes a while on a board).
 
-    Raises InvalidArgument for certificate files that cannot be read.
+    Files that changed are read anew. Raises InvalidArgument for those that cannot be read.
     """
-    key = (host.ca, host.client, host.skip_verify)
+    files = (*host.ca, *(name for pair in host.client for name in pair))
+    key = (host.ca, host.client, host.skip_verify, *map(_version, files))
     with _lock:
         if key not in _contexts:
+            if len(_contexts) >= _MAX_CONTEXTS:
+                _contexts.clear()
             _contexts[key] = _make(host)
         return _contexts[key]
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """What tells a changed file from the one that was read."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _make(host: Host) -> ssl.SSLContext:
