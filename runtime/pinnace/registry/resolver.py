@@ -235,15 +235,6 @@ class Resolver:
             )
         return Stream(response, start)
 
-    def fetch_document(self, reference: str, descriptor: Descriptor) -> bytes:
-        """A manifest, index or config, whole and verified."""
-        if descriptor.size > images.MAX_CONFIG_BYTES:
-            raise InvalidArgument(f"{descriptor.digest} is {descriptor.size} bytes: too large")
-        data = self.fetch(reference, descriptor).response.document(descriptor.size)
-        if not descriptor.digest.verify(data):
-            raise DataLoss(f"content of {reference} is not {descriptor.digest}")
-        return data
-
     def tags(self, repository: str) -> list[str]:
         """The tags of ``host/name``; raises NotFound."""
         ref = Reference.parse(repository).checked()
