@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import stat
 from typing import TYPE_CHECKING
 
 from pinnace.errors import FailedPrecondition, PermissionDenied, Unavailable
@@ -71,7 +72,9 @@ def _remove_stale(path: str) -> None:
         except FileNotFoundError:
             return
         except ConnectionRefusedError:
-            os.unlink(path)
+            # A plain file refuses, too; that is not ours to remove, and bind(2) will say so.
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
             return
     raise FailedPrecondition(f"another daemon listens on {path}", hint="stop it first")
 
