@@ -11,6 +11,7 @@ from toolkit.boards import machine
 from toolkit.boards.board import Board
 from toolkit.boards.emulated import created_names
 from toolkit.errors import UsageError
+from toolkit.paths import state_dir
 
 
 def run(action: str, name: str, *, words: list[str], yes: bool) -> int:
@@ -56,15 +57,14 @@ def _ssh(board: Board, words: list[str]) -> int:
 def _list() -> None:
     """Every board that exists or could, and the boards of others that run on this machine."""
     mine = list(dict.fromkeys([*boards.names(), *created_names()]))
+    own = str(state_dir("boards"))
     rows = []
-    ids = set()
     for name in mine:
         board = boards.get(name)
         state = "running" if board.is_running else "stopped" if board.is_created else "-"
         address = board.address if board.is_running else ""
-        ids.add(getattr(board, "id", ""))
         rows.append((name, state, address, f"Debian {board.release} {board.arch.facts.debian}", ""))
     for record in machine.records():
-        if record.id not in ids and record.alive:
+        if record.alive and record.state != own:
             rows.append((record.name, "running", record.address, "", f"of {record.state}"))
     console.table(["board", "state", "address", "system", ""], rows)
