@@ -1,0 +1,109 @@
+"""Linux capabilities by name, and dropping to a container's five sets.
+
+Numbers are those of include/uapi/linux/capability.h; the position in ``NAMES`` is the number.
+"""
+
+from __future__ import annotations
+
+from pinnace.linux.kernel import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+    Kernel,
+)
+
+NAMES: tuple[str, ...] = tuple(
+    "CAP_" + name
+    for name in [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_ADMIN",
+        "NET_RAW",
+        "IPC_LOCK",
+        "IPC_OWNER",
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "SYS_CHROOT",
+        "SYS_PTRACE",
+        "SYS_PACCT",
+        "SYS_ADMIN",
+        "SYS_BOOT",
+        "SYS_NICE",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYS_TTY_CONFIG",
+        "MKNOD",
+        "LEASE",
+        "AUDIT_WRITE",
+        "AUDIT_CONTROL",
+        "SETFCAP",
+        "MAC_OVERRIDE",
+        "MAC_ADMIN",
+        "SYSLOG",
+        "WAKE_ALARM",
+        "BLOCK_SUSPEND",
+        "AUDIT_READ",
+        "PERFMON",
+        "BPF",
+        "CHECKPOINT_RESTORE",
+    ]
+)
+_NUMBERS = {name: number for number, name in enumerate(NAMES)}
+SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
+
+
+def mask(names: list[str] | tuple[str, ...]) -> int:
+    """Bit mask of capability names. Raises ValueError with the first name that is none."""
+    bits = 0
+    for name in names:
+        if name not in _NUMBERS:
+            raise ValueError(f"unknown capability {name!r}")
+        bits |= 1 << _NUMBERS[name]
+    return bits
+
+
+def names(bits: int) -> list[str]:
+    """Names of the capabilities set in ``bits``; numbers newer than this table are left out."""
+    return [name for number, name in enumerate(NAMES) if bits >> number & 1]
+
+
+def held(name: str) -> int:
+    """One of this process's sets as /proc/self/status shows it: CapPrm, CapBnd ..."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            key, _, value = line.partition(":")
+            if key == name:
+                return int(value, 16)
+    return 0
+
+
+def available() -> int:
+    """What this process may give away: permitted, and not dropped from the bounding set."""
+    return held("CapPrm") & held("CapBnd")
+
+
+def drop_bounding(kernel: Kernel, keep: int, held: int) -> None:
+    """Drop from the bounding set what is in ``held`` and not in ``keep``; needs CAP_SETPCAP."""
+    for number in range(64):
+        if held >> number & 1 and not keep >> number & 1:
+            kernel.prctl(PR_CAPBSET_DROP, number)
+
+
+def apply(kernel: Kernel, effective: int, permitted: int, inheritable: int, ambient: int) -> None:
+    """Set the thread's sets, the ambient one last: it is limited by the other two."""
+    kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    kernel.capset(effective, permitted, inheritable)
+    for number in range(64):
+        if (ambient & permitted & inheritable) >> number & 1:
+            kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number)

@@ -1,0 +1,153 @@
+"""What a control group can do, and the small file accesses that both versions share."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from typing import Any
+
+from pinnace.errors import FailedPrecondition
+
+
+class Cgroup:
+    """One control group in all its hierarchies.
+
+    Methods raise OSError naming the file, or ``Unsupported`` for a limit without its controller.
+    """
+
+    version = 0
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def directories(self) -> list[str]:
+        """Its directory in each hierarchy."""
+        raise NotImplementedError
+
+    def create(self) -> None:
+        """Make the directories; those that exist are fine."""
+        raise NotImplementedError
+
+    def apply(self, resources: dict[str, Any]) -> None:
+        """Set the limits of an OCI ``linux.resources`` object; what it does not name stays."""
+        raise NotImplementedError
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop or continue every process; returns when the kernel has done so."""
+        raise NotImplementedError
+
+    def stats(self) -> dict[str, Any]:
+        """Usage in the shape of containerd's cgroup metrics message of this version."""
+        raise NotImplementedError
+
+    def oom_kills(self) -> int:
+        """How many processes the kernel killed here for memory; 0 when it does not count."""
+        raise NotImplementedError
+
+    def join(self, pid: int) -> None:
+        """Move process ``pid`` in."""
+        for directory in self.directories():
+            write(directory, "cgroup.procs", str(pid))
+
+    def exists(self) -> bool:
+        """Whether any of its directories is there."""
+        return any(os.path.isdir(directory) for directory in self.directories())
+
+    def pids(self) -> list[int]:
+        """Processes in it and in the groups below it, sorted."""
+        found: set[int] = set()
+        for directory in self.directories():
+            for place, _, files in os.walk(directory):
+                if "cgroup.procs" in files:
+                    found.update(int(word) for word in read(place, "cgroup.procs").split())
+            if found:
+                break
+        return sorted(found)
+
+    def kill(self) -> None:
+        """SIGKILL everything in it, also what forks meanwhile; frozen processes die too."""
+        for _ in range(100):
+            pids = self.pids()
+            if not pids:
+                return
+            for pid in pids:
+                kill_quietly(pid)
+            self.freeze(False)
+            time.sleep(0.002)
+
+    def delete(self, timeout: float = 5.0) -> None:
+        """Remove its directories, those below first; waits for the last zombie to be reaped.
+
+        Raises OSError (EBUSY) when processes are still there after ``timeout`` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        for directory in self.directories():
+            for place, _, _ in os.walk(directory, topdown=False):
+                _remove(place, deadline)
+
+
+class Unsupported(FailedPrecondition):
+    """A limit was asked for that this kernel, as booted, cannot enforce."""
+
+
+def read(directory: str, name: str) -> str:
+    """Content of a control file; empty when the file or the group is not there."""
+    try:
+        with open(f"{directory}/{name}", encoding="ascii", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+    except OSError as problem:
+        if problem.errno in (errno.ENODEV, errno.EOPNOTSUPP):
+            return ""
+        raise
+
+
+def write(directory: str, name: str, value: str) -> None:
+    """Write a control file in one system call. Raises OSError naming it."""
+    path = f"{directory}/{name}"
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode())
+    except OSError as problem:
+        raise OSError(problem.errno, f"write {value!r}: {problem.strerror}", path) from None
+    finally:
+        os.close(fd)
+
+
+def number(directory: str, name: str) -> int:
+    """A control file holding one number; ``max`` and what is missing are 0."""
+    text = read(directory, name).strip()
+    return int(text) if text.lstrip("-").isdigit() else 0
+
+
+def pairs(directory: str, name: str) -> dict[str, int]:
+    """A control file of ``key value`` lines."""
+    result: dict[str, int] = {}
+    for line in read(directory, name).splitlines():
+        key, _, value = line.partition(" ")
+        if value.strip().isdigit():
+            result[key] = int(value)
+    return result
+
+
+def kill_quietly(pid: int) -> None:
+    """SIGKILL; a process that is gone is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _remove(directory: str, deadline: float) -> None:
+    while True:
+        try:
+            os.rmdir(directory)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as problem:
+            if problem.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)

@@ -1,0 +1,141 @@
+"""Everything done to a container that exists: signals, pausing, limits, numbers, deletion."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal as signals
+import time
+from typing import Any
+
+from pinnace.errors import FailedPrecondition, InvalidArgument, NotFound
+from pinnace.linux import cgroups, mount
+from pinnace.runc import hooks
+from pinnace.runc import state as states
+from pinnace.runc.state import ContainerState, Status
+from pinnace.spec import runtime
+
+
+def state(state_root: str, identifier: str) -> dict[str, Any]:
+    """The OCI state object. Raises NotFound."""
+    return states.load(state_root, identifier).oci()
+
+
+def kill(state_root: str, identifier: str, signal: int, *, everyone: bool = False) -> None:
+    """Send ``signal`` to the init process, or with ``everyone`` to every process.
+
+    Raises NotFound, FailedPrecondition (runc's "container not running") when nothing runs.
+    """
+    container = states.load(state_root, identifier)
+    status = container.status()
+    if everyone:
+        for pid in _group(container).pids():
+            _send(pid, signal)
+        return
+    if not status.can_kill():
+        raise FailedPrecondition("container not running")
+    _send_checked(container, signal)
+    if signal == signals.SIGKILL and status is Status.PAUSED:
+        _group(container).freeze(False)  # a frozen process dies only when it runs again
+
+
+def _send_checked(container: ContainerState, signal: int) -> None:
+    """Signal the init process through a pidfd, so that a reused pid is never hit."""
+    try:
+        fd = os.pidfd_open(container.pid)
+    except (ProcessLookupError, OSError):
+        raise FailedPrecondition("container not running") from None
+    try:
+        if container.status() is Status.STOPPED:
+            raise FailedPrecondition("container not running")
+        signals.pidfd_send_signal(fd, signal)
+    except ProcessLookupError:
+        raise FailedPrecondition("container not running") from None
+    finally:
+        os.close(fd)
+
+
+def _send(pid: int, signal: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal)
+
+
+def _group(container: ContainerState) -> cgroups.Cgroup:
+    return cgroups.find(container.cgroup_path)
+
+
+def pids(state_root: str, identifier: str) -> list[int]:
+    """Every process in the container, as the host numbers them."""
+    return _group(states.load(state_root, identifier)).pids()
+
+
+def pause(state_root: str, identifier: str) -> None:
+    """Freeze every process. Raises FailedPrecondition when it does not run."""
+    container = states.load(state_root, identifier)
+    status = container.status()
+    if not status.can_pause():
+        raise FailedPrecondition(f"cannot pause a {status.value} container")
+    _group(container).freeze(True)
+
+
+def resume(state_root: str, identifier: str) -> None:
+    """Let a paused container go on. Raises FailedPrecondition when it is not paused."""
+    container = states.load(state_root, identifier)
+    status = container.status()
+    if status is not Status.PAUSED:
+        raise FailedPrecondition(f"cannot resume a {status.value} container")
+    _group(container).freeze(False)
+
+
+def stats(state_root: str, identifier: str) -> dict[str, Any]:
+    """Usage, in the shape of containerd's metrics; ``version`` says of which cgroup version."""
+    return _group(states.load(state_root, identifier)).stats()
+
+
+def update(state_root: str, identifier: str, resources: dict[str, Any]) -> None:
+    """Change limits; what ``resources`` does not name stays."""
+    if not isinstance(resources, dict):
+        raise InvalidArgument("resources is not an object")
+    _group(states.load(state_root, identifier)).apply({**resources, "devices": []})
+
+
+def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
+    """Remove a stopped container; with ``force`` kill it first, and a missing one is fine.
+
+    What is left of it on the host goes: control group, mounts on its root, state. Works as well
+    after its creator or its shim were killed. Raises NotFound, FailedPrecondition.
+    """
+    try:
+        container = states.load(state_root, identifier)
+    except NotFound:
+        if force:
+            return
+        raise
+    status = container.status()
+    if not status.can_delete():
+        if not force:
+            raise FailedPrecondition(f"cannot delete a container in the {status.value} state")
+        _end(container)
+    with contextlib.suppress(FileNotFoundError):
+        if container.cgroup_path:
+            group = _group(container)
+            group.kill()
+            group.delete()
+    if container.rootfs.startswith(container.bundle + "/"):
+        mount.unmount_all(container.rootfs)
+    with contextlib.suppress(NotFound, InvalidArgument):
+        spec = runtime.load(container.bundle)
+        hooks.run_quietly(spec, "poststop", {**container.oci(), "status": "stopped"})
+    container.remove()
+
+
+def _end(container: ContainerState) -> None:
+    """SIGKILL and wait until it is gone, 10 seconds at most."""
+    with contextlib.suppress(FailedPrecondition):
+        if container.pid:
+            _send_checked(container, signals.SIGKILL)
+    if container.cgroup_path:
+        _group(container).kill()
+    deadline = time.monotonic() + 10
+    while container.status().can_kill() and time.monotonic() < deadline:
+        time.sleep(0.001)

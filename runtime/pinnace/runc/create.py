@@ -1,0 +1,324 @@
+"""Creating, starting and joining containers: the side that stays outside.
+
+``create`` leaves a process that waits, already inside, on a socket in the state directory;
+``start`` connects to it. That one connection also carries the answer: an error record when the
+program could not be executed, the plain end of it (close-on-exec) when it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import Any, NamedTuple
+
+from pinnace.errors import Error, FailedPrecondition
+from pinnace.linux import cgroups, proc
+from pinnace.linux.kernel import KERNEL, Kernel
+from pinnace.runc import devices, hooks, init, namespaces
+from pinnace.runc import state as states
+from pinnace.runc.channel import Channel, verified
+from pinnace.runc.init import Launch
+from pinnace.runc.namespaces import Plan
+from pinnace.runc.process import Privileges
+from pinnace.runc.state import ContainerState
+from pinnace.spec import runtime
+
+Stdio = tuple[int, int, int]
+_FAILED = "unable to start container process: "
+
+
+class Created(NamedTuple):
+    """A process that exists; ``terminal`` is the descriptor of its master side, or None."""
+
+    pid: int
+    terminal: int | None
+    state: ContainerState
+
+
+def create(
+    identifier: str, bundle: str, *, state_root: str, stdio: Stdio = (0, 1, 2), preserve_fds: int = 0,
+    kernel: Kernel = KERNEL,
+) -> Created:  # fmt: skip
+    """Create container ``identifier`` from ``bundle``: everything up to the program itself.
+
+    ``stdio`` are the descriptors the program gets; with a terminal they are not used. Raises
+    AlreadyExists, InvalidArgument for a wrong configuration, Error with the reason when the kernel
+    or the image stands in the way; nothing is left behind then.
+    """
+    bundle = os.path.abspath(bundle)
+    spec = runtime.load(bundle)
+    if not spec.get("process"):
+        raise FailedPrecondition("config.json has no process to create")
+    linux = spec.get("linux") or {}
+    privileges = Privileges(spec["process"], linux.get("seccomp"))
+    plan = Plan(spec)
+    try:
+        state = states.new(state_root, identifier, bundle)
+        launcher = _Creation(kernel, spec, state, plan, privileges)
+        try:
+            return launcher.run(None if spec["process"].get("terminal") else stdio, preserve_fds)
+        except BaseException:
+            launcher.undo()
+            raise
+    finally:
+        plan.close()
+
+
+class _Creation:
+    """One creation in progress, so that it can be undone from wherever it failed."""
+
+    def __init__(
+        self, kernel: Kernel, spec: dict[str, Any], state: ContainerState, plan: Plan,
+        privileges: Privileges,
+    ) -> None:  # fmt: skip
+        self.kernel = kernel
+        self.spec = spec
+        self.state = state
+        self.plan = plan
+        self.privileges = privileges
+        self.cgroup: cgroups.Cgroup | None = None
+        self.terminal: int | None = None
+        self.stage_one = 0
+
+    def run(self, stdio: Stdio | None, preserve_fds: int) -> Created:
+        state, spec = self.state, self.spec
+        state.annotations = dict(spec.get("annotations") or {})
+        state.created = time.time()
+        state.rootfs = os.path.realpath(os.path.join(state.bundle, spec["root"]["path"]))
+        self._make_cgroup()
+        ours, theirs = Channel.pair()
+        listener = _listen(state.directory)
+        launch = Launch(self.kernel, spec, state.bundle, theirs, self.privileges, stdio)
+        launch.plan, launch.listener, launch.cgroup = self.plan, listener, self.cgroup
+        launch.preserved = preserve_fds
+        try:
+            self.stage_one = os.fork()
+            if self.stage_one == 0:
+                ours.close()
+                init.run(init.stage_one, launch)
+            theirs.close()
+            listener.close()
+            self._attend(ours)
+        finally:
+            ours.close()
+            self._reap()
+        state.save()
+        return Created(state.pid, self.terminal, state)
+
+    def _make_cgroup(self) -> None:
+        linux = self.spec.get("linux") or {}
+        path = linux.get("cgroupsPath") or f"/pinnace/{self.state.id}"
+        self.state.cgroup_path = cgroups.normalize(path)
+        self.state.save()  # from here on a crash leaves enough to clean up
+        self.cgroup = cgroups.find(path)
+        self.cgroup.create()
+        resources = dict(linux.get("resources") or {})
+        if resources.get("devices"):
+            named = [_allowed(item) for item in linux.get("devices") or ()]
+            resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
+        self.cgroup.apply(resources)
+
+    def _attend(self, channel: Channel) -> None:
+        """Answer what the stages ask for, until the container is ready.
+
+        The two stages speak on one line: what the second asks may overtake the first's report.
+        """
+        waiting = False
+        while True:
+            record, fds = channel.receive()
+            if record is not None and "error" in record:
+                raise _in_context(record)
+            if record is None:
+                raise Error(_FAILED + "it ended before it was ready" + self._memory_hint())
+            if "mappings" in record:
+                namespaces.write_mappings(self.stage_one, self.spec.get("linux") or {})
+                channel.send({"mapped": True})
+            elif "pid" in record:
+                self._adopt(int(record["pid"]))
+            elif "terminal" in record:
+                self.terminal = fds[0]
+            elif "ready" in record:
+                return
+            waiting = waiting or "waiting" in record
+            if waiting and self.state.pid:
+                self._run_hooks()
+                channel.send({"joined": True})
+                waiting = False
+
+    def _adopt(self, pid: int) -> None:
+        """The init process exists: move it where its limits hold."""
+        found = proc.stat(pid)
+        self.state.pid = pid
+        self.state.start_time = found.start_time if found else 0
+        if self.cgroup is not None:
+            self.cgroup.join(pid)
+        score = self.spec["process"].get("oomScoreAdj")
+        if score is not None:
+            with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+                file.write(str(score))
+
+    def _run_hooks(self) -> None:
+        told = {**self.state.oci(), "status": "creating"}
+        for name in ("prestart", "createRuntime"):
+            hooks.run(self.spec, name, told)
+
+    def _memory_hint(self) -> str:
+        if self.cgroup is not None and self.cgroup.oom_kills():
+            return ", likely because the memory limit is too low"
+        return ""
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.stage_one, 0)
+
+    def undo(self) -> None:
+        """Take everything back; the first process, if it exists, is killed."""
+        if self.terminal is not None:
+            os.close(self.terminal)
+        if self.state.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.state.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.state.pid, 0)
+        if self.cgroup is not None:
+            with contextlib.suppress(OSError):
+                self.cgroup.kill()
+                self.cgroup.delete()
+        self.state.remove()
+
+
+def _in_context(record: dict[str, Any]) -> Error:
+    try:
+        verified(record, "")
+    except Error as problem:
+        return type(problem)(_FAILED + problem.message)
+    return Error(_FAILED + str(record))
+
+
+def _allowed(item: dict[str, Any]) -> dict[str, Any]:
+    return {**{key: item.get(key) for key in ("type", "major", "minor")}, "allow": True}
+
+
+def _listen(directory: str) -> socket.socket:
+    """The start socket, for root only; reached through a descriptor, as paths may be too long."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with _short(directory) as place:
+        before = os.umask(0o177)
+        try:
+            listener.bind(f"{place}/start.sock")
+        finally:
+            os.umask(before)
+    listener.listen(1)
+    return listener
+
+
+@contextlib.contextmanager
+def _short(directory: str) -> Any:
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def start(state_root: str, identifier: str) -> ContainerState:
+    """Let the created container run its program.
+
+    Raises NotFound, FailedPrecondition for any other state than created, Error when the program
+    cannot be executed.
+    """
+    state = states.load(state_root, identifier)
+    status = state.status()
+    if not status.can_start():
+        raise FailedPrecondition(f"cannot start a container in the {status.value} state")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        try:
+            with _short(state.directory) as place:
+                connection.connect(f"{place}/start.sock")
+        except OSError:
+            raise FailedPrecondition("cannot start an already running container") from None
+        channel = Channel(connection)
+        connection.send(b"start")
+        record, _ = channel.receive()
+    if record is not None:
+        raise _in_context(record)
+    state.started = True
+    state.save()
+    os.unlink(f"{state.directory}/start.sock")
+    if os.path.exists(f"{state.bundle}/config.json"):
+        hooks.run_quietly(runtime.load(state.bundle), "poststart", state.oci())
+    return state
+
+
+def exec_(
+    state_root: str, identifier: str, process: dict[str, Any], *, stdio: Stdio = (0, 1, 2),
+    preserve_fds: int = 0, kernel: Kernel = KERNEL,
+) -> Created:  # fmt: skip
+    """Run a further process in a created or running container.
+
+    Raises NotFound, FailedPrecondition when the container does not run, InvalidArgument for a
+    wrong process, Error when the program cannot be executed.
+    """
+    runtime.check_process(process)
+    state = states.load(state_root, identifier)
+    status = state.status()
+    if not status.can_exec():
+        raise FailedPrecondition(f"cannot exec in a {status.value} container")
+    spec = runtime.load(state.bundle)
+    privileges = Privileges(process, (spec.get("linux") or {}).get("seccomp"))
+    held = namespaces.of_process(state.pid)
+    if not proc.alive(state.pid, state.start_time):
+        raise FailedPrecondition("cannot exec in a stopped container")
+    ours, theirs = Channel.pair()
+    shape = {**spec, "process": process}
+    launch = Launch(
+        kernel, shape, state.bundle, theirs, privileges, None if process.get("terminal") else stdio
+    )
+    launch.preserved = preserve_fds
+    stage_one = os.fork()
+    if stage_one == 0:
+        ours.close()
+        init.run(lambda it: init.exec_stage_one(it, held), launch)
+    try:
+        theirs.close()
+        return _attend_exec(ours, state)
+    finally:
+        ours.close()
+        for fd in held.values():
+            os.close(fd)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(stage_one, 0)
+
+
+def _attend_exec(channel: Channel, state: ContainerState) -> Created:
+    pid, terminal = 0, None
+    ready = False
+    try:
+        while True:
+            record, fds = channel.receive()
+            if record is None and ready:
+                return Created(pid, terminal, state)
+            if record is None:
+                raise Error(_FAILED + "it ended before it was ready")
+            if "error" in record:
+                raise _in_context(record)
+            if "pid" in record:
+                pid = int(record["pid"])
+                if state.cgroup_path:
+                    cgroups.find(state.cgroup_path).join(pid)
+                channel.send({"joined": True})
+            elif "terminal" in record:
+                terminal = fds[0]
+            ready = ready or "ready" in record
+    except BaseException:
+        if terminal is not None:
+            os.close(terminal)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        raise

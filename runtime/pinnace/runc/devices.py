@@ -1,0 +1,105 @@
+"""Device files of a container: the default ones, those of the configuration, and the links.
+
+The defaults are config-linux.md's "Default Devices". Where device files can't be made (a user
+namespace), the host's are bind mounted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import Any
+
+from pinnace.errors import InvalidArgument
+from pinnace.linux import mount as mnt
+from pinnace.linux.kernel import Kernel
+from pinnace.runc.paths import Root
+
+_DEFAULT = (
+    ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0),
+)  # fmt: skip
+_LINKS = (
+    ("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"), ("/proc/self/fd/2", "/dev/stderr"),
+    ("/proc/kcore", "/dev/core"),
+)  # fmt: skip
+_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+# What every container may use whatever its rules say: making device files (mknod is a capability
+# of its own), the default devices, terminals (runc's AllowedDevices).
+ALLOWED: list[dict[str, Any]] = [
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in (
+            (1, 3),
+            (1, 8),
+            (1, 7),
+            (5, 0),
+            (1, 5),
+            (1, 9),
+            (136, -1),
+            (5, 2),
+            (5, 1),
+        )
+    ),
+]
+
+
+def make_all(kernel: Kernel, root: Root, spec: dict[str, Any]) -> None:
+    """Make devices and links; what the image or a mount has in a place already stays."""
+    configured = (spec.get("linux") or {}).get("devices") or []
+    wanted = {item["path"]: item for item in (_default(entry) for entry in _DEFAULT)}
+    wanted.update({_checked(item)["path"]: item for item in configured})
+    for item in wanted.values():
+        _make(kernel, root, item)
+    for target, path in _LINKS:
+        if path == "/dev/core" and not os.path.exists("/proc/kcore"):
+            continue
+        _link(root, target, path)
+    with root.parent("/dev/ptmx") as (directory, name):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+        os.symlink("pts/ptmx", name, dir_fd=directory)
+
+
+def _default(entry: tuple[str, int, int]) -> dict[str, Any]:
+    path, major, minor = entry
+    return {"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o666}
+
+
+def _checked(item: dict[str, Any]) -> dict[str, Any]:
+    if item.get("type") not in _KINDS or not str(item.get("path", "")).startswith("/"):
+        raise InvalidArgument(f"linux.devices: not a device: {item}")
+    return item
+
+
+def _make(kernel: Kernel, root: Root, item: dict[str, Any]) -> None:
+    if os.path.normpath(item["path"]) == "/dev/ptmx":
+        return  # always the link into the container's own devpts
+    device = os.makedev(item.get("major") or 0, item.get("minor") or 0)
+    mode = item.get("fileMode")
+    mode = 0o666 if mode is None else mode
+    with root.parent(item["path"]) as (directory, name):
+        try:
+            kernel.mknod(name, _KINDS[item["type"]] | stat.S_IMODE(mode), device, directory)
+        except FileExistsError:
+            return
+        except PermissionError:
+            _bind(kernel, root, item["path"])
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(name, item.get("uid") or 0, item.get("gid") or 0, dir_fd=directory, follow_symlinks=False)  # fmt: skip
+
+
+def _bind(kernel: Kernel, root: Root, path: str) -> None:
+    with root.file(path) as place:
+        kernel.mount(path, place, "", mnt.MS_BIND)
+
+
+def _link(root: Root, target: str, path: str) -> None:
+    with root.parent(path) as (directory, name), contextlib.suppress(FileExistsError):
+        os.symlink(target, name, dir_fd=directory)

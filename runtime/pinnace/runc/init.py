@@ -1,0 +1,237 @@
+"""What runs between fork and exec: the container's first process, in two stages.
+
+Stage one enters the namespaces and forks; the child, stage two, is the first in the pid
+namespace. It makes the root, waits for ``start``, and becomes the container's program.
+
+From the pivot on every file name means the container's files. So nothing may be imported, no
+library loaded and no host fact looked up after it: ``_forget_imports`` makes an import fail
+instead of running an image's code as root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from pinnace.errors import Error
+from pinnace.linux import net
+from pinnace.linux.cgroups import Cgroup
+from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
+from pinnace.runc import namespaces, rootfs, sysctl, terminal
+from pinnace.runc.channel import Channel, error_record
+from pinnace.runc.hooks import run_inside
+from pinnace.runc.namespaces import Plan
+from pinnace.runc.process import Privileges, prepare
+
+_FIRST_OTHER = 3  # descriptors after standard input, output and error
+
+
+class Launch:
+    """Everything the stages need; made by the creator, inherited through fork."""
+
+    __slots__ = (
+        "bundle", "cgroup", "channel", "kernel", "listener", "plan", "preserved", "privileges",
+        "process", "spec", "stdio",
+    )  # fmt: skip
+
+    def __init__(
+        self, kernel: Kernel, spec: dict[str, Any], bundle: str, channel: Channel,
+        privileges: Privileges, stdio: tuple[int, int, int] | None,
+    ) -> None:  # fmt: skip
+        self.kernel = kernel
+        self.spec = spec
+        self.bundle = bundle
+        self.process: dict[str, Any] = spec["process"]
+        self.channel = channel
+        self.privileges = privileges
+        self.stdio = stdio  # None for a terminal
+        self.preserved = 0
+        self.plan: Plan | None = None
+        self.listener: socket.socket | None = None
+        self.cgroup: Cgroup | None = None
+
+
+def run(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
+    """Run a stage in a fresh child; whatever goes wrong is told to the creator."""
+    try:
+        stage(launch)
+    except BaseException as problem:
+        with contextlib.suppress(OSError):
+            launch.channel.send(error_record(problem))
+    finally:
+        os._exit(1)
+
+
+def stage_one(launch: Launch) -> None:
+    """Enter the namespaces, fork stage two and report its pid."""
+    kernel, plan = launch.kernel, launch.plan
+    if plan is None:
+        raise Error("no namespaces planned")
+    kernel.prctl(PR_SET_DUMPABLE, 0)
+    if plan.make_user(kernel):
+        launch.channel.send({"mappings": os.getpid()})
+        launch.channel.expect("mapped")
+    plan.join(kernel)
+    if "user" in plan.own():
+        become_root()
+    plan.make_others(kernel)
+    fork_stage_two(stage_two, launch)
+
+
+def fork_stage_two(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
+    """Fork, so that pid and time namespaces take effect, and report the child's pid."""
+    child = os.fork()
+    if child == 0:
+        run(stage, launch)
+    launch.channel.send({"pid": child})
+    os._exit(0)
+
+
+def become_root() -> None:
+    """Be root of the user namespace just entered."""
+    with contextlib.suppress(PermissionError):
+        os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def stage_two(launch: Launch) -> None:
+    """Make the container around this process, report, wait for start, become the program."""
+    if launch.plan is None or launch.listener is None:
+        raise Error("no namespaces planned")
+    launch.kernel.prctl(PR_SET_DUMPABLE, 0)
+    os.setsid()
+    os.umask(0)
+    os.environ.clear()
+    launch.kernel.set_process_name("pinnace:init")
+    _name_and_network(launch)
+    waiting = _Waiting(launch)
+    slave = _make_root(launch, waiting)
+    waiting()
+    set_stdio(launch, slave)
+    launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)
+    prepared = prepare(launch.kernel, launch.process, launch.privileges)
+    launch.channel.send({"ready": True})
+    # Closing the creator's line now lets it see our end as the end of the connection below.
+    launch.channel.close()
+    launch.channel = _wait_for_start(launch.listener)
+    run_inside(launch.spec, "startContainer")
+    prepared.execute()
+
+
+class _Waiting:
+    """Waits, once, until the creator has moved this process into its control group."""
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        self._done = False
+
+    def __call__(self) -> None:
+        if not self._done and self._launch.plan is not None:
+            self._launch.channel.send({"waiting": True})
+            self._launch.channel.expect("joined")
+            self._launch.plan.make_cgroup(self._launch.kernel)
+            self._done = True
+
+
+def _name_and_network(launch: Launch) -> None:
+    plan, spec = launch.plan, launch.spec
+    made = plan.made if plan else set()
+    if "network" in made:
+        net.loopback_up()
+    if spec.get("hostname"):
+        if "uts" not in (plan.own() if plan else ()):
+            raise Error("unable to set hostname without a private UTS namespace")
+        launch.kernel.sethostname(spec["hostname"])
+    if spec.get("domainname"):
+        launch.kernel.setdomainname(spec["domainname"])
+
+
+def _make_root(launch: Launch, waiting: Callable[[], None]) -> int | None:
+    """The root, from prepare to pivot; the terminal's slave, if there is to be one."""
+    kernel, spec = launch.kernel, launch.spec
+    linux = spec.get("linux") or {}
+    root = rootfs.prepare(kernel, spec, launch.bundle)
+    rootfs.fill(kernel, root, spec, launch.bundle, launch.cgroup, waiting)
+    slave = None
+    if launch.process.get("terminal"):
+        slave = _open_terminal(launch, root.fd)
+        terminal.bind_console(kernel, root, slave)
+    if (spec.get("hooks") or {}).get("createContainer"):
+        waiting()
+        run_inside(spec, "createContainer")
+    if linux.get("sysctl"):
+        sysctl.apply(linux["sysctl"], launch.plan.own() if launch.plan else set())
+    rootfs.protect(kernel, root, spec)
+    _forget_imports()
+    rootfs.pivot(kernel, root)
+    return slave
+
+
+def _open_terminal(launch: Launch, root_fd: int) -> int:
+    master, slave = terminal.open_pair(launch.kernel, root_fd)
+    size = launch.process.get("consoleSize") or {}
+    if size.get("width"):
+        terminal.resize(master, int(size["width"]), int(size.get("height") or 0))
+    launch.channel.send({"terminal": True}, (master,))
+    os.close(master)
+    return slave
+
+
+def set_stdio(launch: Launch, slave: int | None) -> None:
+    """Put the process's own standard input, output and error in place."""
+    if slave is not None:
+        terminal.take(slave)
+    elif launch.stdio is not None:
+        # Through fresh numbers first: a source may itself be one of 0, 1, 2.
+        copies = [os.dup(fd) for fd in launch.stdio]
+        for number, copy in enumerate(copies):
+            os.dup2(copy, number)
+
+
+def _forget_imports() -> None:
+    sys.path[:] = []
+    sys.meta_path[:] = []
+    sys.path_hooks[:] = []
+    sys.path_importer_cache.clear()
+
+
+def _wait_for_start(listener: socket.socket) -> Channel:
+    """Wait for the one that starts the container; errors from now on are told to it."""
+    while True:
+        connection, _ = listener.accept()
+        if connection.recv(16):
+            return Channel(connection)
+        connection.close()
+
+
+def exec_stage_one(launch: Launch, held: dict[str, int]) -> None:
+    """For a further process: enter the namespaces of the container, fork, report the pid."""
+    launch.kernel.prctl(PR_SET_DUMPABLE, 0)
+    _forget_imports()
+    namespaces.enter(launch.kernel, held)
+    if "user" in held:
+        become_root()
+    fork_stage_two(exec_stage_two, launch)
+
+
+def exec_stage_two(launch: Launch) -> None:
+    """Become the further process; errors are told before the connection ends without a word."""
+    launch.kernel.prctl(PR_SET_DUMPABLE, 0)
+    os.setsid()
+    os.umask(0)
+    os.environ.clear()
+    slave = None
+    if launch.process.get("terminal"):
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        slave = _open_terminal(launch, root)
+    launch.channel.expect("joined")
+    set_stdio(launch, slave)
+    launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)
+    prepared = prepare(launch.kernel, launch.process, launch.privileges)
+    launch.channel.send({"ready": True})
+    prepared.execute()

@@ -1,0 +1,130 @@
+"""Which namespaces a container makes and which it joins, and getting into them.
+
+Namespaces are made with unshare(2) and joined with setns(2) only: emulators refuse clone(2) with
+namespace flags. A pid or time namespace takes effect in the next child.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pinnace.errors import InvalidArgument
+from pinnace.linux.kernel import (
+    CLONE_FS,
+    CLONE_NEWCGROUP,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    NAMESPACES,
+    Kernel,
+)
+
+
+class Plan:
+    """Namespaces of a configuration; descriptors of those to join are held open."""
+
+    __slots__ = ("joined", "made", "offsets")
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        """Raises InvalidArgument for a type named twice or a path that is no namespace."""
+        linux = spec.get("linux") or {}
+        self.joined: dict[str, int] = {}
+        self.made: set[str] = set()
+        self.offsets: dict[str, Any] = linux.get("timeOffsets") or {}
+        for item in linux.get("namespaces") or ():
+            kind = item["type"]
+            if kind in self.joined or kind in self.made:
+                raise InvalidArgument(f"linux.namespaces: {kind} is named twice")
+            if item.get("path"):
+                self.joined[kind] = _open(kind, item["path"])
+            else:
+                self.made.add(kind)
+        if "mount" not in self.made:
+            self.close()
+            raise InvalidArgument(
+                "linux.namespaces: a container needs a mount namespace of its own"
+            )
+
+    def own(self) -> set[str]:
+        """Types the container does not share with the host."""
+        return self.made | set(self.joined)
+
+    def join(self, kernel: Kernel) -> None:
+        """Enter those given by path, the user namespace first: it gives the right to the others."""
+        for kind, (flag, _) in NAMESPACES.items():
+            if kind in self.joined:
+                kernel.setns(self.joined[kind], flag)
+
+    def make_user(self, kernel: Kernel) -> bool:
+        """Make the user namespace, if the container has a new one."""
+        if "user" in self.made:
+            kernel.unshare(CLONE_NEWUSER)
+            return True
+        return False
+
+    def make_others(self, kernel: Kernel) -> None:
+        """Make all others in one call, but for the cgroup one, which shows where it was made."""
+        flags = CLONE_FS
+        for kind in self.made:
+            flags |= NAMESPACES[kind][0]
+        kernel.unshare(flags & ~(CLONE_NEWUSER | CLONE_NEWCGROUP))
+        if flags & CLONE_NEWTIME and self.offsets:
+            with open("/proc/self/timens_offsets", "w", encoding="utf-8") as file:
+                for clock, offset in self.offsets.items():
+                    file.write(f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n")
+
+    def make_cgroup(self, kernel: Kernel) -> None:
+        """Make the cgroup namespace, once the process is where its root shall be."""
+        if "cgroup" in self.made:
+            kernel.unshare(CLONE_NEWCGROUP)
+
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        for fd in self.joined.values():
+            os.close(fd)
+        self.joined = {}
+
+
+def _open(kind: str, path: str) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as problem:
+        raise InvalidArgument(f"{kind} namespace path {path}: {problem.strerror}") from None
+    return fd
+
+
+def of_process(pid: int) -> dict[str, int]:
+    """Descriptors of the namespaces of ``pid`` that differ from the caller's, by OCI type."""
+    found: dict[str, int] = {}
+    for kind, (_, name) in NAMESPACES.items():
+        try:
+            theirs = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        if os.path.samestat(os.stat(f"/proc/self/ns/{name}"), os.fstat(theirs)):
+            os.close(theirs)
+        else:
+            found[kind] = theirs
+    return found
+
+
+def enter(kernel: Kernel, held: dict[str, int]) -> None:
+    """Enter all of ``held``, in the order of ``NAMESPACES``, the mount namespace last."""
+    if "mount" in held:
+        kernel.unshare(CLONE_FS)  # setns(2) refuses while the file system state is shared
+    for kind, (flag, _) in NAMESPACES.items():
+        if kind in held:
+            kernel.setns(held[kind], flag)
+
+
+def write_mappings(pid: int, linux: dict[str, Any]) -> None:
+    """Map users and groups of the new user namespace that ``pid`` is in."""
+    for key, name in (("uidMappings", "uid_map"), ("gidMappings", "gid_map")):
+        lines = [
+            f"{item['containerID']} {item['hostID']} {item['size']}\n"
+            for item in linux.get(key) or ()
+        ]
+        if not lines:
+            raise InvalidArgument(f"a new user namespace needs linux.{key}")
+        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+            file.write("".join(lines))

@@ -1,0 +1,190 @@
+"""The last steps of a process on its way into a container: limits, user, capabilities, exec.
+
+Used by the init process and by exec'd ones alike; the order is that of runc's
+finalizeNamespace, in which each step still has the privilege it needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+from typing import Any
+
+from pinnace.errors import Error, InvalidArgument
+from pinnace.linux import capabilities, resolve, seccomp
+from pinnace.linux.kernel import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, Kernel
+from pinnace.runc import executable
+
+_PASSWD_LIMIT = 1 << 20
+
+
+class Prepared:
+    """A process ready to become the container's program."""
+
+    __slots__ = ("arguments", "environment", "filter", "no_new_privileges", "path")
+
+    def __init__(self, path: str, arguments: list[str], environment: dict[str, str]) -> None:
+        self.path = path
+        self.arguments = arguments
+        self.environment = environment
+        self.no_new_privileges = False
+        self.filter: seccomp.Filter | None = None
+
+    def execute(self) -> None:
+        """Become the program; returns only by raising Error, as runc words it."""
+        if self.filter is not None and self.no_new_privileges:
+            self.filter.load()
+        try:
+            os.execve(self.path, self.arguments, self.environment)  # noqa: S606 (no shell wanted)
+        except OSError as problem:
+            raise Error(f"exec {self.path}: {executable.words(problem)}") from None
+
+
+class Privileges:
+    """What is looked up on the host, because nothing can be trusted once inside.
+
+    libseccomp is loaded from the host's files, capabilities are read from the host's /proc.
+    """
+
+    __slots__ = ("available", "bounding", "filter", "sets")
+
+    def __init__(self, process: dict[str, Any], profile: dict[str, Any] | None) -> None:
+        """Raises InvalidArgument for an unknown capability or a wrong seccomp profile."""
+        self.available = capabilities.available()
+        self.bounding = capabilities.held("CapBnd")
+        configured = process.get("capabilities") or {}
+        try:
+            # A capability that this process lacks itself can't be given: left out, as runc does.
+            self.sets = {
+                name: capabilities.mask(configured.get(name) or []) & self.available
+                for name in capabilities.SETS
+            }
+        except ValueError as problem:
+            raise InvalidArgument(f"process.capabilities: {problem}") from None
+        self.filter = seccomp.Filter(profile) if profile else None
+
+
+def prepare(kernel: Kernel, process: dict[str, Any], privileges: Privileges) -> Prepared:
+    """Turn the calling process, already in the namespaces and the root, into the configured one.
+
+    Raises Error and OSError; afterwards only ``execute`` is left to do.
+    """
+    set_limits(process.get("rlimits") or ())
+    environment = environment_of(process)
+    user = process.get("user") or {}
+    uid, gid = int(user.get("uid") or 0), int(user.get("gid") or 0)
+    if "HOME" not in environment:
+        environment["HOME"] = home_of(uid)
+    no_new_privileges = bool(process.get("noNewPrivileges"))
+    if privileges.filter is not None and not no_new_privileges:
+        # Without no_new_privs this takes CAP_SYS_ADMIN, which goes away below.
+        privileges.filter.load()
+    sets = privileges.sets
+    capabilities.drop_bounding(kernel, sets["bounding"], privileges.bounding)
+    _change_user(kernel, user, uid, gid)
+    _change_directory(process["cwd"])
+    capabilities.apply(
+        kernel, sets["effective"], sets["permitted"], sets["inheritable"], sets["ambient"]
+    )
+    if no_new_privileges:
+        kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
+    arguments = list(process["args"])
+    prepared = Prepared(executable.find(arguments[0], environment), arguments, environment)
+    prepared.no_new_privileges = no_new_privileges
+    prepared.filter = privileges.filter
+    return prepared
+
+
+def environment_of(process: dict[str, Any]) -> dict[str, str]:
+    """``KEY=value`` words as a mapping; of two with one key the later counts."""
+    return dict(word.partition("=")[::2] for word in process.get("env") or () if "=" in word)
+
+
+def set_limits(limits: Any) -> None:
+    """setrlimit(2) for each. Raises InvalidArgument for an unknown one, Error when refused."""
+    for item in limits:
+        name = str(item.get("type"))
+        number = getattr(resource, name, None)
+        if not name.startswith("RLIMIT_") or number is None:
+            raise InvalidArgument(f"process.rlimits: unknown limit {name!r}")
+        soft, hard = (_limit(item[key]) for key in ("soft", "hard"))
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except (OSError, ValueError) as problem:
+            raise Error(f"setting {name} to {item['soft']}:{item['hard']}: {problem}") from None
+
+
+def _limit(value: int) -> int:
+    """Go's clients say 2**64-1 (or -1) for no limit."""
+    return resource.RLIM_INFINITY if value < 0 or value >= 1 << 63 else value
+
+
+def home_of(uid: int) -> str:
+    """The home directory that the container's /etc/passwd gives ``uid``, or ``/``."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file = resolve.open_in_root(root, "/etc/passwd", os.O_RDONLY | os.O_NONBLOCK)
+        with open(file, "rb") as stream:
+            text = stream.read(_PASSWD_LIMIT).decode("utf-8", "replace")
+    except OSError:
+        return "/"
+    finally:
+        os.close(root)
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) >= 6 and fields[2] == str(uid):
+            return fields[5] or "/"
+    return "/"
+
+
+def _change_user(kernel: Kernel, user: dict[str, Any], uid: int, gid: int) -> None:
+    kernel.prctl(PR_SET_KEEPCAPS, 1)
+    _own_stdio(uid)
+    with _setgroups_may_be_denied(user):
+        os.setgroups([int(group) for group in user.get("additionalGids") or ()])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    kernel.prctl(PR_SET_KEEPCAPS, 0)
+    umask = user.get("umask")
+    os.umask(0o022 if umask is None else umask)
+
+
+@contextlib.contextmanager
+def _setgroups_may_be_denied(user: dict[str, Any]) -> Any:
+    """A user namespace made without privilege refuses setgroups(2) (user_namespaces(7))."""
+    try:
+        yield
+    except PermissionError:
+        if user.get("additionalGids"):
+            raise
+
+
+def _own_stdio(uid: int) -> None:
+    """Let the user reopen its own /dev/stdout: it must own what is behind it."""
+    null = os.stat("/dev/null").st_rdev if os.path.exists("/dev/null") else 0
+    for fd in (0, 1, 2):
+        found = os.fstat(fd)
+        if found.st_uid == uid or (null and found.st_rdev == null):
+            continue
+        with contextlib.suppress(PermissionError):
+            try:
+                os.fchown(fd, uid, found.st_gid)
+            except OSError as problem:
+                if problem.errno not in (errno.EINVAL, errno.EROFS):
+                    raise
+
+
+def _change_directory(cwd: str) -> None:
+    """Go to the working directory and make sure that it is inside (CVE-2024-21626)."""
+    try:
+        os.chdir(cwd)
+    except OSError as problem:
+        raise Error(f"chdir to cwd ({cwd!r}) set in config.json failed: {executable.words(problem)}") from None  # fmt: skip
+    try:
+        inside = os.getcwd().startswith("/")
+    except OSError:
+        inside = False
+    if not inside:
+        raise Error("current working directory is outside of container mount namespace root")

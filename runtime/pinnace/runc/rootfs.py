@@ -1,0 +1,232 @@
+"""Making a container's root: mounts, devices, masked and read-only paths, then the pivot.
+
+Runs in the container's own mount namespace, before any of its code, with the host's /proc. Steps
+and options are those of the OCI runtime specification (config.md "Mounts", config-linux.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from pinnace.errors import Error, InvalidArgument
+from pinnace.linux import mount as mnt
+from pinnace.linux.cgroups import Cgroup
+from pinnace.linux.kernel import Kernel
+from pinnace.linux.mount import MountOptions, parse_options
+from pinnace.runc import copyup, devices
+from pinnace.runc.cgroupfs import mount_cgroups
+from pinnace.runc.paths import Root, descriptor
+
+_BIND = mnt.MS_BIND | mnt.MS_REC
+# Mounts below /proc that harm nobody: what lxcfs and CPU partitioning put there (runc's list).
+_PROC_FILES = {
+    "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
+    "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+}  # fmt: skip
+
+
+def prepare(kernel: Kernel, spec: dict[str, Any], bundle: str) -> Root:
+    """Cut the mount namespace off from the host's and make the root a mount point."""
+    linux = spec.get("linux") or {}
+    propagation = linux.get("rootfsPropagation") or "rslave"
+    if propagation not in mnt.PROPAGATION:
+        raise InvalidArgument(f"linux.rootfsPropagation {propagation!r} is not known")
+    kernel.mount("", "/", "", mnt.PROPAGATION[propagation] | mnt.MS_REC)
+    path = os.path.realpath(os.path.join(bundle, spec["root"]["path"]))
+    if not os.path.isdir(path):
+        raise Error(f"root file system {path} is not a directory")
+    _make_parent_private(kernel, path)
+    kernel.mount(path, path, "", _BIND)
+    return Root(kernel, path)
+
+
+def _make_parent_private(kernel: Kernel, path: str) -> None:
+    """pivot_root(2) refuses when the mount that holds the new root is shared."""
+    place = path
+    while True:
+        place = os.path.dirname(place)
+        try:
+            kernel.mount("", place, "", mnt.MS_PRIVATE)
+            return
+        except OSError as problem:
+            if problem.errno != errno.EINVAL or place == "/":
+                raise
+
+
+def fill(
+    kernel: Kernel, root: Root, spec: dict[str, Any], bundle: str, cgroup: Cgroup | None,
+    before_cgroup: Callable[[], None],
+) -> None:  # fmt: skip
+    """Make every mount of ``spec``, then the devices if /dev is the container's own.
+
+    ``before_cgroup`` is called before a cgroup mount, which shows where the process is.
+    """
+    own_dev = True
+    for item in spec.get("mounts") or ():
+        if item.get("type") in ("cgroup", "cgroup2"):
+            before_cgroup()
+        try:
+            _mount_one(kernel, root, spec, item, bundle, cgroup)
+        except OSError as problem:
+            raise Error(_mount_failure(item, problem)) from problem
+        if item["destination"].rstrip("/") == "/dev" and item.get("type") == "bind":
+            own_dev = False
+    if own_dev:
+        devices.make_all(kernel, root, spec)
+
+
+def _mount_failure(item: dict[str, Any], problem: OSError) -> str:
+    what = f"{item.get('source') or item.get('type')} to rootfs at {item['destination']}"
+    return f"error mounting {what}: {problem.strerror}"
+
+
+def _mount_one(
+    kernel: Kernel, root: Root, spec: dict[str, Any], item: dict[str, Any], bundle: str,
+    cgroup: Cgroup | None,
+) -> None:  # fmt: skip
+    parsed = parse_options(item.get("options") or [])
+    target = os.path.normpath("/" + item["destination"])
+    kind = item.get("type") or ""
+    if parsed.flags & mnt.MS_BIND or kind == "bind":
+        _check_below_proc(target, item.get("source") or "")
+        _bind(kernel, root, item.get("source") or "", target, parsed, bundle)
+        return
+    _check_below_proc(target, "")
+    if kind in ("proc", "sysfs"):
+        _check_ordinary(root, target, kind)
+    if kind in ("cgroup", "cgroup2"):
+        mount_cgroups(kernel, root, target, parsed, spec, cgroup)
+        return
+    _mount_filesystem(kernel, root, item, target, parsed)
+
+
+def _mount_filesystem(
+    kernel: Kernel, root: Root, item: dict[str, Any], target: str, parsed: MountOptions
+) -> None:
+    kind = item.get("type") or ""
+    data = parsed.data
+    with root.directory(target) as place:
+        if kind == "tmpfs" and "mode=" not in data:
+            mode = stat.S_IMODE(os.stat(descriptor(place)).st_mode)
+            data = ",".join(part for part in (data, f"mode={mode:o}") if part)
+        copied = copyup.collect(descriptor(place)) if parsed.copy_up and kind == "tmpfs" else None
+        # A tmpfs that starts read-only could not be filled.
+        flags = parsed.flags & ~mnt.MS_RDONLY if copied else parsed.flags
+        kernel.mount(item.get("source") or kind, place, kind, flags, data)
+    if copied:
+        with root.existing(target) as place:
+            copyup.restore(descriptor(place), copied)
+            if parsed.flags & mnt.MS_RDONLY:
+                kernel.mount("", place, "", parsed.flags | mnt.MS_BIND | mnt.MS_REMOUNT)
+    _finish_mount(kernel, root, target, parsed)
+
+
+def _bind(
+    kernel: Kernel, root: Root, source: str, target: str, parsed: MountOptions, bundle: str
+) -> None:
+    source = os.path.join(bundle, source)
+    holder = root.directory if os.path.isdir(source) else root.file
+    os.stat(source)  # a missing source is named as such, and no target is made for it
+    with holder(target) as place:
+        kernel.mount(source, place, "", parsed.flags & _BIND | mnt.MS_BIND)
+    with root.existing(target) as place:
+        if parsed.flags & ~_BIND or parsed.clear:
+            remount_bind(kernel, place, parsed.flags & ~_BIND)
+    _finish_mount(kernel, root, target, parsed)
+
+
+def remount_bind(kernel: Kernel, place: str, flags: int) -> None:
+    """Change a bind mount's flags, keeping those that the kernel locked (user namespaces)."""
+    flags |= mnt.MS_BIND | mnt.MS_REMOUNT
+    try:
+        kernel.mount("", place, "", flags)
+    except PermissionError:
+        locked = os.statvfs(place).f_flag & 0xF  # ro nosuid nodev noexec: the same bits
+        kernel.mount("", place, "", flags | locked)
+
+
+def _finish_mount(kernel: Kernel, root: Root, target: str, parsed: MountOptions) -> None:
+    if not parsed.propagation and not any(parsed.recursive):
+        return
+    with root.existing(target) as place:
+        for propagation in parsed.propagation:
+            kernel.mount("", place, "", propagation)
+        if any(parsed.recursive):
+            kernel.mount_setattr(place, *parsed.recursive)
+
+
+def _check_ordinary(root: Root, target: str, kind: str) -> None:
+    """/proc and /sys go on plain directories: a symlink there would fake them (CVE-2019-19921)."""
+    with root.directory(target) as place:
+        if os.readlink(place) != os.path.normpath(root.path + target):
+            raise Error(f"filesystem {kind!r} must be mounted on ordinary directory {target}")
+
+
+def _check_below_proc(target: str, source: str) -> None:
+    """Nothing may cover parts of /proc: security modules are configured through it."""
+    if not target.startswith("/proc/") or target in _PROC_FILES:
+        return
+    raise InvalidArgument(f'"{target}" cannot be mounted because it is inside /proc')
+
+
+def protect(kernel: Kernel, root: Root, spec: dict[str, Any]) -> None:
+    """Mask paths, make others read-only, then the root itself if asked for."""
+    linux = spec.get("linux") or {}
+    for path in linux.get("readonlyPaths") or ():
+        with _if_there(), root.existing(path) as place:
+            kernel.mount(place, place, "", _BIND)
+            with root.existing(path) as covered:
+                remount_bind(kernel, covered, mnt.MS_RDONLY | os.statvfs(covered).f_flag & 0xE)
+    for path in linux.get("maskedPaths") or ():
+        with _if_there(), root.existing(path) as place:
+            _mask(kernel, place)
+    if spec["root"].get("readonly"):
+        root.reopen()
+        place = f"/proc/self/fd/{root.fd}"
+        remount_bind(kernel, place, mnt.MS_RDONLY | os.statvfs(place).f_flag & 0xE)
+
+
+@contextlib.contextmanager
+def _if_there() -> Any:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        yield
+
+
+def _mask(kernel: Kernel, place: str) -> None:
+    if stat.S_ISDIR(os.stat(descriptor(place)).st_mode):
+        kernel.mount("tmpfs", place, "tmpfs", mnt.MS_RDONLY)
+        return
+    # The host's /dev/null, proven to be it: the container's could be anything (CVE-2025-31133).
+    null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(null).st_rdev != os.makedev(1, 3):
+            raise Error("/dev/null is not the null device")
+        kernel.mount(f"/proc/self/fd/{null}", place, "", mnt.MS_BIND)
+    finally:
+        os.close(null)
+
+
+def pivot(kernel: Kernel, root: Root) -> None:
+    """Make ``root`` the root of this mount namespace and let go of the old one.
+
+    pivot_root(".", ".") stacks the old root on the new one (pivot_root(2), NOTES); it is made a
+    slave first, so that taking it off is not seen by the host.
+    """
+    old = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    new = os.open(root.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchdir(new)
+        kernel.pivot_root(".", ".")
+        os.fchdir(old)
+        kernel.mount("", ".", "", mnt.MS_SLAVE | mnt.MS_REC)
+        kernel.unmount(".", mnt.MNT_DETACH)
+        os.chdir("/")
+    finally:
+        os.close(old)
+        os.close(new)

@@ -1,0 +1,48 @@
+"""Kernel settings of a container: only those that belong to one of its own namespaces.
+
+Written through the host's /proc before the pivot, where the container has no say in what a path
+means (CVE-2025-52881); the kernel takes the namespace from the writer.
+"""
+
+from __future__ import annotations
+
+from pinnace.errors import InvalidArgument
+
+_IPC = {
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
+    "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+}  # fmt: skip
+_UTS = {"kernel.domainname", "kernel.hostname"}
+
+
+def apply(settings: dict[str, str], own: set[str]) -> None:
+    """Write ``settings``; ``own`` are the namespace types the container has for itself.
+
+    Raises InvalidArgument for one that would change the host, OSError when the kernel refuses.
+    """
+    for key, value in settings.items():
+        needed = namespace_of(key)
+        if not needed:
+            raise InvalidArgument(f'sysctl "{key}" is not in a separate kernel namespace')
+        if needed not in own:
+            raise InvalidArgument(
+                f'sysctl "{key}" is not allowed in the host\'s {needed} namespace'
+            )
+        with open(path_of(key), "w", encoding="ascii") as file:
+            file.write(str(value))
+
+
+def path_of(key: str) -> str:
+    """``net.ipv4.conf.eth0/1.forwarding`` keeps its slash for a dot (sysctl.d(5))."""
+    return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
+
+
+def namespace_of(key: str) -> str:
+    """The OCI namespace type that ``key`` belongs to; empty when it is the whole machine's."""
+    if ".." in key.replace("/", ".") or key != key.strip():
+        return ""
+    if key in _IPC or key.startswith("fs.mqueue."):
+        return "ipc"
+    if key.startswith("net."):
+        return "network"
+    return "uts" if key in _UTS else ""

@@ -1,0 +1,168 @@
+"""The OCI runtime configuration (runtime-spec 1.2, config.md): reading, checking, and a default.
+
+A configuration stays the JSON object it is; ``check`` verifies the shape of every part the runtime
+uses, so that code below it indexes without surprises. Unknown keys are allowed by the
+specification and kept.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pinnace.errors import InvalidArgument, NotFound
+
+VERSION = "1.2.0"
+MAX_CONFIG = 8 << 20  # bytes; a configuration is kilobytes, anything near this is hostile
+
+NAMESPACE_TYPES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+DEFAULT_CAPABILITIES = tuple(
+    "CAP_" + name
+    for name in [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FSETID",
+        "FOWNER",
+        "MKNOD",
+        "NET_RAW",
+        "SETGID",
+        "SETUID",
+        "SETFCAP",
+        "SETPCAP",
+        "NET_BIND_SERVICE",
+        "SYS_CHROOT",
+        "KILL",
+        "AUDIT_WRITE",
+    ]
+)
+"""What containerd and Docker leave to root in a container."""
+
+MASKED_PATHS = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+    "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+    "/sys/firmware", "/sys/devices/virtual/powercap", "/proc/scsi",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_Kind = type | tuple[type, ...]
+_SHAPE: dict[str, _Kind] = {
+    "ociVersion": str, "root": dict, "mounts": list, "process": dict, "hostname": str,
+    "domainname": str, "linux": dict, "hooks": dict, "annotations": dict,
+}  # fmt: skip
+_PROCESS: dict[str, _Kind] = {
+    "args": list, "env": list, "cwd": str, "user": dict, "terminal": bool, "capabilities": dict,
+    "rlimits": list, "noNewPrivileges": bool, "oomScoreAdj": int, "consoleSize": dict,
+}  # fmt: skip
+_LINUX: dict[str, _Kind] = {
+    "namespaces": list, "uidMappings": list, "gidMappings": list, "devices": list,
+    "cgroupsPath": str, "resources": dict, "sysctl": dict, "maskedPaths": list,
+    "readonlyPaths": list, "rootfsPropagation": str, "seccomp": dict, "timeOffsets": dict,
+}  # fmt: skip
+
+
+def load(bundle: str) -> dict[str, Any]:
+    """Read and check ``config.json`` of a bundle. Raises NotFound or InvalidArgument."""
+    path = f"{bundle}/config.json"
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_CONFIG + 1)
+    except FileNotFoundError:
+        raise NotFound(f"JSON specification file {path} not found") from None
+    if len(content) > MAX_CONFIG:
+        raise InvalidArgument(f"{path} is larger than {MAX_CONFIG} bytes")
+    try:
+        spec = json.loads(content)
+    except ValueError as problem:
+        raise InvalidArgument(f"{path} is not JSON: {problem}") from None
+    return check(spec)
+
+
+def check(spec: Any) -> dict[str, Any]:
+    """Check a whole configuration and return it. Raises InvalidArgument naming the key."""
+    if not isinstance(spec, dict):
+        raise InvalidArgument("the container configuration is not an object")
+    _shape(spec, _SHAPE, "")
+    if not isinstance(spec.get("root"), dict) or not spec["root"].get("path"):
+        raise InvalidArgument("the container configuration has no root.path")
+    linux = spec.get("linux") or {}
+    _shape(linux, _LINUX, "linux.")
+    for index, item in enumerate(linux.get("namespaces") or ()):
+        if not isinstance(item, dict) or item.get("type") not in NAMESPACE_TYPES:
+            raise InvalidArgument(f"linux.namespaces[{index}] is not a known namespace: {item}")
+    for index, item in enumerate(spec.get("mounts") or ()):
+        if not isinstance(item, dict) or not isinstance(item.get("destination"), str):
+            raise InvalidArgument(f"mounts[{index}] has no destination")
+    if spec.get("process") is not None:
+        check_process(spec["process"])
+    return spec
+
+
+def check_process(process: Any) -> dict[str, Any]:
+    """Check a ``process`` object (of a configuration or of an exec) and return it."""
+    if not isinstance(process, dict):
+        raise InvalidArgument("process is not an object")
+    _shape(process, _PROCESS, "process.")
+    arguments = process.get("args")
+    if not arguments or not all(isinstance(word, str) for word in arguments):
+        raise InvalidArgument("process.args must name a program")
+    if not str(process.get("cwd") or "").startswith("/"):
+        raise InvalidArgument("process.cwd must be an absolute path")
+    texts = [*arguments, *(process.get("env") or ()), process["cwd"]]
+    if any(not isinstance(text, str) or "\0" in text for text in texts):
+        raise InvalidArgument("process: arguments, environment and cwd are texts without NUL")
+    return process
+
+
+def _shape(value: dict[str, Any], shape: dict[str, _Kind], prefix: str) -> None:
+    for key, kind in shape.items():
+        found = value.get(key)
+        if found is not None and not isinstance(found, kind):
+            raise InvalidArgument(f"{prefix}{key} has the wrong type: {type(found).__name__}")
+
+
+def default_spec(cgroups_path: str = "") -> dict[str, Any]:
+    """A configuration like the one containerd's clients start from: sh in ``rootfs``."""
+    capabilities = list(DEFAULT_CAPABILITIES)
+    return {
+        "ociVersion": VERSION,
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sh"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
+            },
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": True,
+        },
+        "root": {"path": "rootfs"},
+        "mounts": default_mounts(),
+        "linux": {
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "cgroupsPath": cgroups_path,
+            "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")],
+            "maskedPaths": list(MASKED_PATHS),
+            "readonlyPaths": list(READONLY_PATHS),
+        },
+    }  # fmt: skip
+
+
+def default_mounts() -> list[dict[str, Any]]:
+    """The file systems every Linux container gets (config-linux.md, "Default Filesystems")."""
+    usual = ["nosuid", "noexec", "nodev"]
+    return [
+        _mount("/proc", "proc", "proc", usual),
+        _mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        _mount("/dev/shm", "tmpfs", "shm", [*usual, "mode=1777", "size=65536k"]),  # noqa: S108 (a container's own)
+        _mount("/dev/mqueue", "mqueue", "mqueue", usual),
+        _mount("/sys", "sysfs", "sysfs", [*usual, "ro"]),
+        _mount("/run", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+    ]  # fmt: skip
+
+
+def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": source, "options": list(options)}
