@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -58,12 +59,24 @@ class Launch:
 def run(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
     """Run a stage in a fresh child; whatever goes wrong is told to the creator."""
     try:
+        reset_signals()
         stage(launch)
     except BaseException as problem:
         with contextlib.suppress(OSError):
             launch.channel.send(error_record(problem))
     finally:
         os._exit(1)
+
+
+def reset_signals() -> None:
+    """Default actions and nothing blocked: both are inherited through exec.
+
+    Python ignores SIGPIPE and SIGXFSZ; a container's shell would ignore them, too.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def stage_one(launch: Launch) -> None:

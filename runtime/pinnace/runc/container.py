@@ -1,0 +1,129 @@
+"""Containers by name: the low-level runtime as its users (shim, ``runc`` command) call it.
+
+Each operation is one function; all raise subclasses of ``pinnace.errors.Error``: NotFound for a
+container that does not exist, FailedPrecondition for one in the wrong state, InvalidArgument for a
+wrong configuration, Error with runc's words when the program cannot be executed.
+"""
+
+from __future__ import annotations
+
+import signal as signals
+import time
+from typing import Any, NamedTuple
+
+from pinnace.errors import InvalidArgument
+from pinnace.runc import control
+from pinnace.runc import create as creation
+from pinnace.runc import state as states
+
+
+class Stdio(NamedTuple):
+    """Descriptors that become a process's standard input, output and error."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+class Created(NamedTuple):
+    """A process that exists; ``console`` is its terminal's master side, if it has a terminal."""
+
+    pid: int
+    console: int | None
+
+
+def create(container_id: str, bundle: str, state_root: str, stdio: Stdio | None) -> Created:
+    """Make everything of the container; its first process waits for :func:`start`.
+
+    Without ``stdio`` the process shares the caller's. The caller waits for the process, whose
+    parent it becomes when it is a child subreaper (PR_SET_CHILD_SUBREAPER) or pid 1.
+    """
+    made = creation.create(container_id, bundle, state_root=state_root, stdio=stdio or (0, 1, 2))
+    return Created(made.pid, made.terminal)
+
+
+def start(container_id: str, state_root: str) -> None:
+    """Let the created container run its program; returns once it does."""
+    creation.start(state_root, container_id)
+
+
+def exec_(
+    container_id: str, state_root: str, process: dict[str, Any], stdio: Stdio | None
+) -> Created:
+    """Run a further process, an OCI ``process`` object, at once."""
+    made = creation.exec_(state_root, container_id, process, stdio=stdio or (0, 1, 2))
+    return Created(made.pid, made.terminal)
+
+
+def kill(
+    container_id: str, state_root: str, signal: int | str,
+    all: bool = False,  # noqa: A002 (runc's word for it)
+) -> None:  # fmt: skip
+    """Send a signal, by number or name (``KILL``, ``SIGKILL``), to the first or to all processes."""
+    control.kill(state_root, container_id, signal_number(signal), everyone=all)
+
+
+def signal_number(signal: int | str) -> int:
+    """The number of a signal; raises InvalidArgument for what is none."""
+    text = str(signal).upper()
+    if text.isdigit():
+        number = int(text)
+    else:
+        name = text if text.startswith("SIG") else f"SIG{text}"
+        found = signals.Signals.__members__.get(name)
+        number = int(found) if found else 0
+        if not found:
+            raise InvalidArgument(f"unknown signal {signal!r}")
+    if not 0 <= number < signals.NSIG:
+        raise InvalidArgument(f"unknown signal {signal!r}")
+    return number
+
+
+def delete(container_id: str, state_root: str, force: bool = False) -> None:
+    """Remove what is left of a stopped container; ``force`` kills it first, and takes none for done."""
+    control.delete(state_root, container_id, force=force)
+
+
+def state(container_id: str, state_root: str) -> dict[str, Any]:
+    """The OCI state, with ``rootfs``, ``created`` (RFC 3339) and ``started`` (bool) beside it."""
+    return _described(states.load(state_root, container_id))
+
+
+def list_(state_root: str) -> list[dict[str, Any]]:
+    """The states of all containers, by id."""
+    return [_described(states.load(state_root, each)) for each in states.all_ids(state_root)]
+
+
+def pids(container_id: str, state_root: str) -> list[int]:
+    """Every process in the container, as the caller's pid namespace numbers them."""
+    return control.pids(state_root, container_id)
+
+
+def pause(container_id: str, state_root: str) -> None:
+    control.pause(state_root, container_id)
+
+
+def resume(container_id: str, state_root: str) -> None:
+    control.resume(state_root, container_id)
+
+
+def stats(container_id: str, state_root: str) -> dict[str, Any]:
+    """Resource use; ``cgroup`` says of which version's metrics the names are."""
+    return control.stats(state_root, container_id)
+
+
+def update(container_id: str, state_root: str, resources: dict[str, Any]) -> None:
+    """Change limits: an OCI ``linux.resources`` object; what it does not name stays."""
+    control.update(state_root, container_id, resources)
+
+
+def _described(container: states.ContainerState) -> dict[str, Any]:
+    seconds = time.gmtime(container.created)
+    micro = int(container.created % 1 * 1_000_000)
+    created = time.strftime("%Y-%m-%dT%H:%M:%S", seconds) + f".{micro:06d}Z"
+    return {
+        **container.oci(),
+        "rootfs": container.rootfs,
+        "created": created,
+        "started": container.started,
+    }
