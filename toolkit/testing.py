@@ -1,4 +1,8 @@
-"""``./inv test``: linters, types, layer contracts and pytest, as steps with times."""
+"""``./inv test``: linters, types, layer contracts and pytest, as steps with times.
+
+The full run needs root and a few Debian packages, which are named before they are installed; what else
+it uses (emulators, peers, board roots) comes unpacked from Debian into the cache. ``--fast`` needs nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from toolkit import console
+from toolkit import console, host
+from toolkit.cli import assume_yes
 from toolkit.errors import PinnaceError
 from toolkit.paths import LOCKS, PROJECT, RUNTIME
 
 _FAST = ["tests/unit", "tests/property"]
+_PACKAGES = ["debian-archive-keyring", "iproute2", "mmdebstrap", "openssh-client"]
 _CHECKS: dict[str, list[str]] = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
@@ -24,6 +30,8 @@ _CHECKS: dict[str, list[str]] = {
 
 def run(*, fast: bool, only: str, yes: bool) -> int:
     """Run the linters, then pytest; returns the exit status, 0 when everything passed."""
+    if not fast:
+        _prepare(yes=yes)
     started = time.monotonic()
     failed = [name for name, command in _CHECKS.items() if not _check(name, command)]
     counts = {"ok": len(_CHECKS) - len(failed), "failed": len(failed)}
@@ -31,6 +39,13 @@ def run(*, fast: bool, only: str, yes: bool) -> int:
     # Last, so that the output ends with pytest's own summary.
     status = _pytest(fast=fast, only=only)
     return 1 if failed or status else 0
+
+
+def _prepare(*, yes: bool) -> None:
+    """What the tests that use real namespaces and boards need of this machine; asked for once, first."""
+    host.need_linux("the full test run (./inv test --fast runs anywhere)")
+    host.need_root("the full test run")
+    host.need_packages(_PACKAGES, yes=assume_yes(yes), why="the full test run")
 
 
 def lock() -> None:
@@ -83,4 +98,7 @@ def _pytest(*, fast: bool, only: str) -> int:
         *(_FAST if fast else []),
         *(["-k", only] if only else []),
     ]
-    return subprocess.run(command, cwd=PROJECT, check=False).returncode
+    environment = dict(os.environ)
+    if not fast:
+        environment["PINNACE_CHECK_FOOTPRINT"] = "1"
+    return subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode
