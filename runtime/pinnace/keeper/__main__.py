@@ -10,10 +10,11 @@ from typing import Any
 
 from pinnace.errors import Error, InvalidArgument
 from pinnace.keeper import command, server
+from pinnace.linux import sealed
 
 ADDRESS = "/run/pinnace/keeper.sock"
 CLI = "pinnace.cli.main:main"
-PRELOAD = ("pinnace.cli.warm",)
+PRELOAD = ("pinnace.keeper.shim", "pinnace.cli.warm")
 _SHIM = "pinnace.keeper.shim:serve"
 
 
@@ -21,6 +22,7 @@ def main(words: list[str]) -> int:
     """Serve until SIGTERM; returns the exit status."""
     try:
         address, cli, preload = _parse(words)
+        sealed.run_from_memory()
         for module in preload:
             importlib.import_module(module)
         entry = command.load(cli)

@@ -1,0 +1,420 @@
+"""The shim: one process a container, parent of all its processes, which outlives daemon and keeper.
+
+It listens on ``<state>/shim.sock`` and answers requests one after another; the methods are those below named
+``do_*``. A connection that has sent ``subscribe`` is told of every exit, after the exit has been written
+to ``<state>/exit.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pinnace.errors import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound
+from pinnace.keeper import sockets
+from pinnace.keeper.loop import READ, Loop
+from pinnace.keeper.process import (
+    CREATED,
+    PAUSED,
+    RUNNING,
+    STOPPED,
+    Process,
+    record_exit,
+    status_of,
+)
+from pinnace.keeper.protocol import Receiver, pack
+from pinnace.keeper.stdio import Stdio
+from pinnace.linux import sealed
+from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
+from pinnace.linux.mount import Mount, mount_all, unmount_all
+from pinnace.runc import control, create
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pinnace.runc.create import Created
+
+_SIGKILL = 9
+_END_SECONDS = 10.0
+
+
+class Wanted(NamedTuple):
+    """Which container a shim is for: names, its bundle directory, and the shim's own directory."""
+
+    namespace: str
+    id: str
+    bundle: str
+    state: str
+
+
+def parse(request: Mapping[str, Any]) -> Wanted:
+    """Check a request for a shim; raises InvalidArgument."""
+    values = []
+    for name in Wanted._fields:
+        value = request.get(name)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise InvalidArgument(f"{name} must be text")
+        values.append(value)
+    wanted = Wanted(*values)
+    if not (wanted.bundle.startswith("/") and wanted.state.startswith("/")):
+        raise InvalidArgument("bundle and state must be absolute paths")
+    return wanted
+
+
+def serve(
+    namespace: str, identifier: str, bundle: str, state: str, ready: Callable[[str], None]
+) -> None:
+    """Be a container's shim until it is shut down; ``ready`` is told the socket's path.
+
+    Raises InvalidArgument, and AlreadyExists when a shim listens there.
+    """
+    wanted = parse({"namespace": namespace, "id": identifier, "bundle": bundle, "state": state})
+    address = os.path.join(wanted.state, "shim.sock")
+    listener = sockets.listen(address)
+    _settle(wanted.state)
+    ready(address)
+    Shim(wanted, listener).run()
+
+
+def _settle(state: str) -> None:
+    """A name in ps, a log for what goes wrong, and the container's orphans as our children."""
+    os.chdir("/")
+    os.umask(0o022)
+    KERNEL.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    KERNEL.set_process_name("pinnace-shim")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(os.path.join(state, "shim.log"), flags, 0o600)
+    for target in (1, 2):
+        os.dup2(log, target, inheritable=True)
+    os.close(log)
+
+
+class Shim:
+    """The processes, the connections, and the loop that serves them."""
+
+    def __init__(self, wanted: Wanted, listener: socket.socket) -> None:
+        self._wanted = wanted
+        self._listener = listener
+        self._runtime_root = os.path.join(wanted.state, "runc")
+        self._rootfs = os.path.join(wanted.bundle, "rootfs")
+        self._mounted = False
+        self._created = False
+        self._processes: dict[str, Process] = {}
+        self._connections: dict[int, Connection] = {}
+        self._loop = Loop(self._child_ended)
+        listener.setblocking(False)
+        self._loop.watch(listener.fileno(), READ, self._accept)
+
+    def run(self) -> None:
+        self._loop.run()
+
+    # --- the container's life ----------------------------------------------------------------
+
+    def do_create(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Mount the root file system and create the container; ``{"pid"}``."""
+        if "" in self._processes:
+            raise AlreadyExists(f"container {self._wanted.id} is already created")
+        process = self._add("", params, None)
+        try:
+            mounts = [Mount(**entry) for entry in params.get("rootfs") or ()]
+            if mounts:
+                mount_all(
+                    [item._replace(options=tuple(item.options)) for item in mounts], self._rootfs
+                )
+                self._mounted = True
+            self._created = True
+            made = create.create(
+                self._wanted.id,
+                self._wanted.bundle,
+                state_root=self._runtime_root,
+                stdio=self._streams(process),
+            )
+        except BaseException:
+            self._processes.pop("", None)
+            process.stdio.close()
+            self._clean()
+            raise
+        self._made(process, made)
+        return {"pid": process.pid}
+
+    def do_start(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Let a created process run; ``{"pid"}``."""
+        process = self._process(params)
+        if process.status != CREATED:
+            raise FailedPrecondition(f"cannot start a {process.status} process")
+        if process.exec_id:
+            self._require_running()
+            spec = dict(process.spec or {})
+            made = create.exec_(
+                self._runtime_root, self._wanted.id, spec, stdio=self._streams(process)
+            )
+            self._made(process, made)
+        else:
+            create.start(self._runtime_root, self._wanted.id)
+        process.status = RUNNING
+        return {"pid": process.pid}
+
+    def do_exec(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Note a further process; :meth:`do_start` starts it."""
+        exec_id, spec = params.get("exec_id"), params.get("process")
+        if not isinstance(exec_id, str) or not exec_id or not isinstance(spec, dict):
+            raise InvalidArgument("exec needs exec_id and process")
+        if exec_id in self._processes:
+            raise AlreadyExists(f"id {exec_id}: already exists")
+        self._require_running()
+        self._add(exec_id, params, {**spec, "terminal": bool(params.get("terminal"))})
+        return {}
+
+    def do_kill(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        process, number = self._process(params), params.get("signal")
+        if not isinstance(number, int) or not 0 <= number < 65:
+            raise InvalidArgument(f"invalid signal {number!r}")
+        if process.status == STOPPED or not process.pid:
+            raise NotFound("process already finished")
+        if process.exec_id:
+            # Still our child, not yet waited for: the pid is nobody else's.
+            os.kill(process.pid, number)
+        else:
+            everyone = bool(params.get("all"))
+            control.kill(self._runtime_root, self._wanted.id, number, everyone=everyone)
+        return {}
+
+    def do_delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Remove the container, whose process has ended or never ran; how it ended."""
+        process = self._process({"exec_id": ""})
+        if process.status not in (CREATED, STOPPED):
+            raise FailedPrecondition(f"the container is {process.status}")
+        self._end(process)
+        self._clean()
+        for other in self._processes.values():
+            other.stdio.close()
+        self._processes.clear()
+        return process.result()
+
+    def do_delete_process(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Forget a further process that has ended or never ran; how it ended."""
+        process = self._process(params)
+        if not process.exec_id or process.status not in (CREATED, STOPPED):
+            raise FailedPrecondition(f"process {process.exec_id!r} is {process.status}")
+        process.stdio.close()
+        del self._processes[process.exec_id]
+        return process.result()
+
+    def do_shutdown(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """End the shim, and what is left of its container."""
+        process = self._processes.get("")
+        if process is not None:
+            self._end(process)
+        self._clean()
+        self._loop.stop()
+        return {}
+
+    # --- while it runs -----------------------------------------------------------------------
+
+    def do_state(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {"processes": [process.describe() for process in self._processes.values()]}
+
+    def do_pids(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pids": control.pids(self._runtime_root, self._wanted.id)}
+
+    def do_resize(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        width, height = params.get("width"), params.get("height")
+        if not isinstance(width, int) or not isinstance(height, int):
+            raise InvalidArgument("width and height must be numbers")
+        self._process(params).stdio.resize(width, height)
+        return {}
+
+    def do_close_io(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        self._process(params).stdio.close_input()
+        return {}
+
+    def do_pause(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        self._require_running()
+        control.pause(self._runtime_root, self._wanted.id)
+        self._processes[""].status = PAUSED
+        return {}
+
+    def do_resume(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        if self._process({"exec_id": ""}).status != PAUSED:
+            raise FailedPrecondition("the container is not paused")
+        control.resume(self._runtime_root, self._wanted.id)
+        self._processes[""].status = RUNNING
+        return {}
+
+    def do_stats(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return control.stats(self._runtime_root, self._wanted.id)
+
+    def do_update(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        resources = params.get("resources")
+        if not isinstance(resources, dict):
+            raise InvalidArgument("resources must be an object")
+        control.update(self._runtime_root, self._wanted.id, resources)
+        return {}
+
+    # --- processes ---------------------------------------------------------------------------
+
+    def _add(self, exec_id: str, params: Mapping[str, Any], spec: dict[str, Any] | None) -> Process:
+        stdio = Stdio(self._loop, params)
+        process = Process(exec_id, stdio, bool(params.get("terminal")), spec)
+        self._processes[exec_id] = process
+        return process
+
+    def _streams(self, process: Process) -> tuple[int, int, int]:
+        """What the runtime gives the process; with a terminal these are not used."""
+        return (0, 1, 2) if process.terminal else process.stdio.open()
+
+    def _made(self, process: Process, made: Created) -> None:
+        process.pid = made.pid
+        if made.terminal is not None:
+            process.stdio.attach_console(made.terminal)
+
+    def _process(self, params: Mapping[str, Any]) -> Process:
+        exec_id = params.get("exec_id") or ""
+        process = self._processes.get(exec_id)
+        if process is None:
+            raise NotFound(f"process {exec_id!r} does not exist" if exec_id else "no container yet")
+        return process
+
+    def _require_running(self) -> None:
+        status = self._process({"exec_id": ""}).status
+        if status != RUNNING:
+            raise FailedPrecondition(f"the container is {status}, it must be running")
+
+    def _child_ended(self, pid: int, wait_status: int) -> None:
+        for process in self._processes.values():
+            if process.pid == pid and process.status != STOPPED:
+                break
+        else:
+            return  # an orphan of the container, or a helper
+        process.status = STOPPED
+        process.exit_status = status_of(wait_status)
+        process.exited_at = time.time_ns()
+        process.stdio.ended()
+        if not process.exec_id:
+            record_exit(self._wanted.state, process)
+        self._publish(process.exit_event())
+
+    def _end(self, process: Process) -> None:
+        """Kill a process that still lives and wait for it, within a time limit."""
+        if not process.pid:
+            return
+        limit = time.monotonic() + _END_SECONDS
+        while process.status != STOPPED and time.monotonic() < limit:
+            try:
+                os.kill(process.pid, _SIGKILL)
+            except ProcessLookupError:
+                break
+            time.sleep(0.001)
+            self._loop.reap()
+
+    def _clean(self) -> None:
+        """Remove what was made for the container; each part whether or not another fails."""
+        if self._created:
+            self._created = False
+            # There is none when creating it did not get far enough.
+            with contextlib.suppress(NotFound):
+                control.delete(self._runtime_root, self._wanted.id, force=True)
+        if self._mounted:
+            unmount_all(self._rootfs)
+            self._mounted = False
+
+    # --- connections -------------------------------------------------------------------------
+
+    def _accept(self, _: int) -> None:
+        try:
+            sock, _address = self._listener.accept()
+        except OSError:
+            return  # the peer has gone again
+        if _peer_uid(sock) not in (0, os.geteuid()):
+            sock.close()
+            return
+        sock.setblocking(False)
+        connection = Connection(sock)
+        self._connections[sock.fileno()] = connection
+        self._loop.watch(sock.fileno(), READ, lambda _: self._readable(connection))
+
+    def _readable(self, connection: Connection) -> None:
+        try:
+            requests, gone = connection.receiver.receive()
+            for request in requests:
+                self._answer(connection, request)
+        except Error:
+            gone = True  # a peer that talks nonsense
+        if gone:
+            self._loop.forget(connection.sock.fileno())
+            self._connections.pop(connection.sock.fileno(), None)
+            connection.receiver.close_fds()
+            connection.sock.close()
+
+    def _answer(self, connection: Connection, request: Mapping[str, Any]) -> None:
+        number, method = request.get("id"), request.get("method")
+        if method == "subscribe":
+            connection.subscribed = True
+            connection.send({"id": number, "result": {}})
+            return
+        handler = getattr(self, f"do_{method}", None) if isinstance(method, str) else None
+        try:
+            if handler is None:
+                raise InvalidArgument(f"unknown method {method!r}")
+            answer: dict[str, Any] = {"id": number, "result": handler(request)}
+        except Error as problem:
+            answer = _error(number, problem.grpc_status, str(problem))
+        except (OSError, TypeError, ValueError, KeyError) as problem:
+            answer = _error(number, Error.grpc_status, f"{method}: {problem}")
+        connection.send(answer)
+
+    def _publish(self, event: dict[str, Any]) -> None:
+        for connection in list(self._connections.values()):
+            if connection.subscribed:
+                connection.send(event)
+
+
+def _error(number: object, status: int, message: str) -> dict[str, Any]:
+    return {"id": number, "error": {"status": status, "message": message}}
+
+
+class Connection:
+    """A daemon, most likely."""
+
+    __slots__ = ("receiver", "sock", "subscribed")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.receiver = Receiver(sock)
+        self.subscribed = False
+
+    def send(self, message: dict[str, Any]) -> None:
+        """A peer that is gone or stopped reading gets nothing; it asks for the state when it is back."""
+        try:
+            self.sock.sendall(pack(message))
+        except OSError:
+            return
+
+
+def _peer_uid(sock: socket.socket) -> int:
+    """Who is at the other end, as the kernel saw it connect (SO_PEERCRED)."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
+
+
+def main(argv: list[str]) -> int:
+    """The cold start, without a keeper: ``python -m pinnace.keeper.shim --namespace N --id I ...``."""
+    request = {argv[i].removeprefix("--"): argv[i + 1] for i in range(0, len(argv) - 1, 2)}
+    try:
+        wanted = parse(request)
+        sealed.run_from_memory()
+        serve(*wanted, ready=lambda _: None)
+    except (Error, OSError) as problem:
+        sys.stderr.write(f"pinnace-shim: {problem}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

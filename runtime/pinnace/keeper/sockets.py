@@ -1,0 +1,45 @@
+"""The shims' unix sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from pinnace.errors import AlreadyExists, InvalidArgument
+
+MAX_PATH = 107
+"""Bytes of a socket's path (unix(7): sun_path, less its final zero)."""
+
+
+def listen(path: str) -> socket.socket:
+    """Listen on ``path``, mode 0600. A socket that nobody answers any more is replaced.
+
+    Raises AlreadyExists when somebody does, InvalidArgument for a path that is too long.
+    """
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise InvalidArgument(f"{path}: a socket's path has {MAX_PATH} bytes at most")
+    os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    mask = os.umask(0o177)
+    try:
+        _remove_stale(path)
+        sock.bind(path)
+        sock.listen(128)
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    if not os.path.lexists(path):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            os.unlink(path)
+            return
+    raise AlreadyExists(f"another process already serves {path}")

@@ -1,0 +1,236 @@
+"""A process's standard streams: FIFOs, log files, terminals, as containerd's clients name them.
+
+What a client passes is a path of a FIFO that it has made, a ``file://`` URI, or nothing. Output FIFOs are given to the
+process itself; the shim only holds a reading end, so that a client that goes away never kills the container, and
+a writing end until the process has ended, so that a client that is late still finds an end of file. Input and
+terminals are copied by the shim.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import termios
+from typing import TYPE_CHECKING, Any
+
+from pinnace.errors import InvalidArgument, NotFound, Unimplemented
+from pinnace.keeper.loop import READ, WRITE, Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_CHUNK = 65536
+
+
+class Stdio:
+    """The streams of one process, from before it is created until it is deleted."""
+
+    __slots__ = ("_held", "_input", "_loop", "_output", "_writers", "console", "paths")
+
+    def __init__(self, loop: Loop, params: Mapping[str, Any]) -> None:
+        self._loop = loop
+        self.paths = {name: str(params.get(name) or "") for name in ("stdin", "stdout", "stderr")}
+        self._held: list[int] = []
+        self._writers: list[int] = []
+        self._input: Copy | None = None
+        self._output: Copy | None = None
+        self.console: int | None = None
+
+    def open(self) -> tuple[int, int, int]:
+        """The descriptors for a process without a terminal; it gets copies, :meth:`started` closes these."""
+        try:
+            stdin = self._open_input()
+            stdout = self._open_output(self.paths["stdout"])
+            stderr = self._open_output(self.paths["stderr"])
+        except BaseException:
+            self.close()
+            raise
+        return stdin, stdout, stderr
+
+    def attach_console(self, console: int) -> None:
+        """Copy between the terminal's master and the client's FIFOs."""
+        self.console = console
+        os.set_blocking(console, False)
+        if self.paths["stdin"]:
+            source = _open_fifo(self.paths["stdin"], os.O_RDONLY)
+            self._input = Copy(self._loop, source, os.dup(console), on_end=self._forget_input)
+        target = self._open_terminal_output(self.paths["stdout"])
+        self._output = Copy(self._loop, os.dup(console), target)
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the terminal's size in cells; raises InvalidArgument when there is none."""
+        if self.console is None:
+            raise InvalidArgument("the process has no terminal")
+        if not (0 <= width < 1 << 16 and 0 <= height < 1 << 16):
+            raise InvalidArgument(f"invalid terminal size {width}x{height}")
+        fcntl.ioctl(self.console, termios.TIOCSWINSZ, struct.pack("4H", height, width, 0, 0))
+
+    def close_input(self) -> None:
+        """The process reads an end of file once it has read what is there."""
+        if self._input is not None:
+            self._input.finish()
+
+    def ended(self) -> None:
+        """The process has ended: what it wrote is passed on, then readers find the end."""
+        self._close_writers()
+        if self._input is not None:
+            self._input.close()
+            self._input = None
+        if self._output is not None:
+            self._output.finish()
+
+    def close(self) -> None:
+        """Let go of everything; what nobody has read is lost."""
+        self._close_writers()
+        for copy in (self._input, self._output):
+            if copy is not None:
+                copy.close()
+        self._input = self._output = None
+        for fd in self._held:
+            os.close(fd)
+        self._held.clear()
+        if self.console is not None:
+            os.close(self.console)
+            self.console = None
+
+    # --- opening -----------------------------------------------------------------------------
+
+    def _open_input(self) -> int:
+        path = self.paths["stdin"]
+        if not path:
+            return self._keep_writer(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        source = _open_fifo(path, os.O_RDONLY)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(writing, False)
+        self._input = Copy(self._loop, source, writing, on_end=self._forget_input)
+        return self._keep_writer(reading)
+
+    def _forget_input(self) -> None:
+        self._input = None
+
+    def _open_output(self, path: str) -> int:
+        if not path:
+            return self._keep_writer(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
+        if path.startswith("file://"):
+            return self._keep_writer(_open_log(path[len("file://") :]))
+        self._held.append(_open_fifo(path, os.O_RDONLY))
+        writer = _open_fifo(path, os.O_WRONLY)
+        os.set_blocking(writer, True)
+        return self._keep_writer(writer)
+
+    def _open_terminal_output(self, path: str) -> int:
+        if path.startswith("file://"):
+            return _open_log(path[len("file://") :])
+        if not path:
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self._held.append(_open_fifo(path, os.O_RDONLY))
+        return _open_fifo(path, os.O_WRONLY)
+
+    def _keep_writer(self, fd: int) -> int:
+        self._writers.append(fd)
+        return fd
+
+    def _close_writers(self) -> None:
+        for fd in self._writers:
+            os.close(fd)
+        self._writers.clear()
+
+
+class Copy:
+    """Moves bytes from one descriptor to another, never blocking; both belong to it."""
+
+    __slots__ = ("_data", "_ending", "_loop", "_on_end", "_source", "_target")
+
+    def __init__(
+        self, loop: Loop, source: int, target: int, on_end: Callable[[], None] | None = None
+    ) -> None:
+        self._loop = loop
+        self._source = source
+        self._target = target
+        self._data = b""
+        self._ending = False
+        self._on_end = on_end
+        loop.watch(source, READ, self._readable)
+
+    def finish(self) -> None:
+        """Pass on what is there now, then close."""
+        self._ending = True
+        if not self._data:
+            self._readable(READ)
+
+    def close(self) -> None:
+        """Close both ends at once."""
+        if self._source < 0:
+            return
+        self._loop.forget(self._source)
+        self._loop.forget(self._target)
+        os.close(self._source)
+        os.close(self._target)
+        self._source = self._target = -1
+        if self._on_end is not None:
+            self._on_end()
+
+    def _readable(self, _: int) -> None:
+        while self._source >= 0 and not self._data:
+            try:
+                self._data = os.read(self._source, _CHUNK)
+            except BlockingIOError:
+                if self._ending:
+                    self.close()
+                return
+            except OSError as problem:
+                # A terminal's master says EIO when its last user has closed it.
+                if problem.errno != errno.EIO:
+                    raise
+            if not self._data:
+                self.close()
+                return
+            self._write()
+
+    def _writable(self, _: int) -> None:
+        self._write()
+        if self._source >= 0 and not self._data:
+            self._loop.forget(self._target)
+            self._loop.watch(self._source, READ, self._readable)
+            self._readable(READ)
+
+    def _write(self) -> None:
+        try:
+            self._data = self._data[os.write(self._target, self._data) :]
+        except BlockingIOError:
+            pass  # no room: wait below
+        except OSError:
+            self.close()  # nobody reads any more
+            return
+        if self._data:
+            self._loop.forget(self._source)
+            self._loop.forget(self._target)
+            self._loop.watch(self._target, WRITE, self._writable)
+
+
+def _open_fifo(path: str, mode: int) -> int:
+    """Open a client's FIFO without waiting for its other end; raises NotFound, InvalidArgument."""
+    if "://" in path:
+        raise Unimplemented(f"log driver of {path} is not supported", hint="use file:// or a FIFO")
+    try:
+        fd = os.open(path, mode | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError:
+        raise NotFound(f"stdio {path} does not exist") from None
+    except OSError as problem:
+        raise InvalidArgument(f"stdio {path}: {problem.strerror}") from None
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidArgument(f"stdio {path} is not a FIFO")
+    return fd
+
+
+def _open_log(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
+        return os.open(path, flags, 0o600)
+    except OSError as problem:
+        raise InvalidArgument(f"log file {path}: {problem.strerror}") from None

@@ -1,0 +1,153 @@
+"""A process's streams: clients that are late, gone, slow, or pass something else than a FIFO."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pinnace.errors import InvalidArgument, NotFound, Unimplemented
+from pinnace.keeper.loop import Loop
+from pinnace.keeper.stdio import Stdio
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    before = signal.getsignal(signal.SIGCHLD)
+    yield Loop(lambda _pid, _status: None)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, before)
+
+
+def _fifo(tmp_path: Path, name: str) -> str:
+    path = tmp_path / name
+    os.mkfifo(path)
+    return str(path)
+
+
+def _turn(loop: Loop) -> None:
+    """One round of the loop, bounded."""
+    for fd, events in loop._poll.poll(200):
+        callback = loop._callbacks.get(fd)
+        if callback is not None:
+            callback(events)
+
+
+def test_output_survives_a_reader_that_goes_away(tmp_path: Path, loop: Loop) -> None:
+    path = _fifo(tmp_path, "out")
+    stdio = Stdio(loop, {"stdout": path})
+    _, stdout, _ = stdio.open()
+    reader = os.open(path, os.O_RDONLY)
+    os.write(stdout, b"one")
+    assert os.read(reader, 10) == b"one"
+    os.close(reader)
+    os.write(stdout, b"two")  # no SIGPIPE, no EPIPE: the shim still reads
+    late = os.open(path, os.O_RDONLY)
+    assert os.read(late, 10) == b"two"
+    stdio.ended()
+    assert os.read(late, 10) == b""
+    stdio.close()
+
+
+def test_output_of_an_ended_process_waits_for_a_late_reader(tmp_path: Path, loop: Loop) -> None:
+    path = _fifo(tmp_path, "out")
+    stdio = Stdio(loop, {"stdout": path})
+    _, stdout, _ = stdio.open()
+    os.write(stdout, b"said")
+    stdio.ended()
+    late = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert os.read(late, 10) == b"said"
+    assert os.read(late, 10) == b""
+    stdio.close()
+
+
+def test_input_is_copied_until_the_client_closes_it(tmp_path: Path, loop: Loop) -> None:
+    path = _fifo(tmp_path, "in")
+    stdio = Stdio(loop, {"stdin": path})
+    stdin, _, _ = stdio.open()
+    writer = os.open(path, os.O_WRONLY)
+    os.write(writer, b"hello")
+    _turn(loop)
+    assert os.read(stdin, 10) == b"hello"
+    os.close(writer)
+    _turn(loop)
+    assert os.read(stdin, 10) == b""
+    stdio.close()
+
+
+def test_input_larger_than_a_pipe_arrives_whole(tmp_path: Path, loop: Loop) -> None:
+    path = _fifo(tmp_path, "in")
+    stdio = Stdio(loop, {"stdin": path})
+    stdin, _, _ = stdio.open()
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    sent, received = 0, 0
+    while received < 300_000:
+        if sent < 300_000:
+            with contextlib.suppress(BlockingIOError):
+                sent += os.write(writer, b"x" * min(30_000, 300_000 - sent))
+        _turn(loop)
+        received += len(os.read(stdin, 20_000))
+    assert received == 300_000
+    os.close(writer)
+    stdio.close()
+
+
+def test_close_io_gives_the_process_what_is_there_and_then_the_end(
+    tmp_path: Path, loop: Loop
+) -> None:
+    path = _fifo(tmp_path, "in")
+    stdio = Stdio(loop, {"stdin": path})
+    stdin, _, _ = stdio.open()
+    writer = os.open(path, os.O_WRONLY)
+    os.write(writer, b"rest")
+    stdio.close_input()
+    assert os.read(stdin, 10) == b"rest"
+    assert os.read(stdin, 10) == b""
+    os.close(writer)
+    stdio.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/nonexistent/fifo", NotFound),
+        ("/dev/null", InvalidArgument),
+        ("/etc/passwd", InvalidArgument),
+        ("binary:///usr/bin/logger", Unimplemented),
+    ],
+)
+def test_what_is_no_fifo_is_refused_and_nothing_stays_open(
+    loop: Loop, path: str, error: type[Exception]
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(error):
+        Stdio(loop, {"stdout": path}).open()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_log_file_is_appended_to_and_private(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "logs" / "c1.log"
+    for text in (b"one\n", b"two\n"):
+        stdio = Stdio(loop, {"stdout": f"file://{path}"})
+        _, stdout, _ = stdio.open()
+        os.write(stdout, text)
+        stdio.close()
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_file_is_not_written_through_a_symlink(tmp_path: Path, loop: Loop) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("")
+    (tmp_path / "log").symlink_to(victim)
+    with pytest.raises(InvalidArgument):
+        Stdio(loop, {"stdout": f"file://{tmp_path}/log"}).open()
+
+
+def test_a_terminal_needs_a_terminal_for_its_size(loop: Loop) -> None:
+    with pytest.raises(InvalidArgument):
+        Stdio(loop, {}).resize(80, 24)
