@@ -58,6 +58,8 @@ class Task:
         self._early: dict[str, ProcessState] = {}
         self._shim: Shim | None = None
         self.deleted = False
+        self.ending = False
+        """The shim was asked to end: that its connection closes is no loss."""
 
     @property
     def shim(self) -> Shim:
@@ -81,6 +83,7 @@ class Task:
 
     def stop_shim(self) -> None:
         """Ask the shim to end; it may be gone already."""
+        self.ending = True
         if self._shim is not None:
             with contextlib.suppress(Error):
                 self._shim.call("shutdown")

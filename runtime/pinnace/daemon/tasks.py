@@ -264,7 +264,7 @@ class Tasks:
         shim.call("subscribe")
 
     def _shim_gone(self, task: Task) -> None:
-        if task.deleted or task.is_lost():
+        if task.ending or task.deleted or task.is_lost():
             return
         self._log.error(f"the shim of task {task.namespace}/{task.id} has gone")
         task.lost()
