@@ -159,7 +159,9 @@ class _Differ:
         if stat.S_ISLNK(new.st_mode):
             return os.readlink(lower) == os.readlink(upper)
         if not stat.S_ISREG(new.st_mode):
-            return old.st_rdev == new.st_rdev
+            return (old.st_rdev, old.st_mtime_ns) == (new.st_rdev, new.st_mtime_ns) or stat.S_ISDIR(
+                new.st_mode
+            )
         if old.st_size != new.st_size or old.st_mtime_ns != new.st_mtime_ns:
             return False
         if new.st_mtime_ns % 1_000_000_000:

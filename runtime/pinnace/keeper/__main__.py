@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from pinnace.errors import Error, InvalidArgument
-from pinnace.keeper import command, server
+from pinnace.keeper import command, server, sockets
 from pinnace.linux import sealed
 
 ADDRESS = "/run/pinnace/keeper.sock"
@@ -26,7 +26,8 @@ def main(words: list[str]) -> int:
         for module in preload:
             importlib.import_module(module)
         entry = command.load(cli)
-        listener = server.listen(address)
+        listener = sockets.listen(address)
+        listener.setblocking(False)
     except (Error, OSError) as problem:
         sys.stderr.write(f"pinnace-keeper: {problem}\n")
         return 1

@@ -262,33 +262,6 @@ def _error(problem: Error) -> dict[str, Any]:
     return {"error": {"status": problem.grpc_status, "message": str(problem)}}
 
 
-def listen(address: str) -> socket.socket:
-    """A socket at ``address`` for root alone; one that nobody serves any more is replaced.
-
-    Raises :class:`InvalidArgument` when another keeper serves it.
-    """
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        probe.connect(address)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(address), mode=0o711, exist_ok=True)
-    except ConnectionRefusedError:
-        os.unlink(address)
-    else:
-        raise InvalidArgument(f"a keeper serves {address} already")
-    finally:
-        probe.close()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(address)
-    finally:
-        os.umask(mask)
-    listener.listen(64)
-    listener.setblocking(False)
-    return listener
-
-
 def notify_ready() -> None:
     """Tell systemd that we serve (sd_notify(3)), if it wants to know."""
     address = os.environ.pop("NOTIFY_SOCKET", "")

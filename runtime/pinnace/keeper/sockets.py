@@ -1,14 +1,15 @@
-"""The shims' unix sockets."""
+"""The unix sockets of keeper and shims."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
 from pinnace.errors import AlreadyExists, InvalidArgument
 
-MAX_PATH = 107
-"""Bytes of a socket's path (unix(7): sun_path, less its final zero)."""
+MAX_PATH = 106
+"""Bytes of a socket's path (unix(7): 108 with the final zero), less one that its making takes."""
 
 
 def listen(path: str) -> socket.socket:
@@ -18,19 +19,27 @@ def listen(path: str) -> socket.socket:
     """
     if len(os.fsencode(path)) > MAX_PATH:
         raise InvalidArgument(f"{path}: a socket's path has {MAX_PATH} bytes at most")
+    _remove(f"{path}~")
     os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     mask = os.umask(0o177)
     try:
         _remove_stale(path)
-        sock.bind(path)
+        # Under its name only once it answers: others wait for the name to appear.
+        sock.bind(f"{path}~")
         sock.listen(128)
+        os.rename(f"{path}~", path)
     except BaseException:
         sock.close()
         raise
     finally:
         os.umask(mask)
     return sock
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _remove_stale(path: str) -> None:
