@@ -268,7 +268,8 @@ class Client:
         connection: http.client.HTTPConnection
         if address.scheme == "https":
             own = (address.host, address.port) == _host_port(self.host.scheme, self.host.address)
-            context = tls.context(self.host if own else Host("https", address.host))
+            # Storage that a private registry redirects to has its CA, but gets no certificate of ours.
+            context = tls.context(self.host if own else self.host._replace(client=()))
             connection = http.client.HTTPSConnection(
                 target.host, target.port, timeout=self.host.dial_timeout, context=context
             )
