@@ -50,3 +50,11 @@ def container(host: Any) -> Iterator[str]:
     host.run(
         f"ctr task kill -s SIGKILL {name}; ctr task delete -f {name}; ctr container delete {name}"
     )
+
+
+_ORDER = ("units", "files", "containers", "reboot")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the rest stands on comes first, and the reboot, which ends the connection, last."""
+    items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")))

@@ -51,7 +51,8 @@ def _split(inventory: Inventory, pattern: str) -> list[str]:
 
 
 def _matching(inventory: Inventory, term: str) -> list[str]:
-    sliced = None if term in inventory.hosts else _SLICE.fullmatch(term)
+    whole = term in inventory.hosts or term.startswith("~")  # a regular expression has brackets too
+    sliced = None if whole else _SLICE.fullmatch(term)
     if sliced is None:
         return _named(inventory, term)
     found = _named(inventory, sliced["term"])

@@ -1,0 +1,121 @@
+"""Recipes to plans, without a board."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roles.context import Board, Lab, Release
+from toolkit.errors import HostFailed, HostUnreachable, UsageError
+from toolkit.inventory.settings import ROLES, Settings
+from toolkit.plan.compile import check_roles, compile_plan, role_names
+from toolkit.plan.model import Plan, Planned, make
+from toolkit.provision.report import unified
+from toolkit.provision.selection import exit_status, select
+from toolkit.resources import Content, File
+
+FACTS = {"modules": True, "cmdline": "", "containerd": False}
+
+
+def board(tmp_path: Path, settings: Settings = Settings(), **facts: Any) -> Board:  # noqa: B008
+    archive = tmp_path / "bundle.tar.gz"
+    archive.write_bytes(b"bundle")
+    lab = Lab("registry.lab", "10.0.0.1", b"authority")
+    return Board("b", settings, {**FACTS, **facts}, lambda: Release("r1", archive, 1), lab)
+
+
+def ids(plan: Plan) -> list[str]:
+    return [entry.resource.id for entry in plan.entries]
+
+
+def test_the_plan_is_data_and_names_contents_by_digest(tmp_path: Path) -> None:
+    plan = compile_plan(ROLES, board(tmp_path))
+    wire = json.loads(json.dumps(plan.wire()))
+    files = [resource for resource in wire["resources"] if resource["kind"] == "file"]
+    assert all(plan.contents[resource["digest"]].size == resource["size"] for resource in files)
+    assert "source" not in files[0]
+
+
+def test_the_clock_comes_first_and_units_last(tmp_path: Path) -> None:
+    found = ids(compile_plan(ROLES, board(tmp_path)))
+    assert found[0] == "clock set"
+    assert found[-2:] == ["unit pinnace-keeper.service", "unit pinnaced.service"]
+
+
+def test_units_are_read_before_restarts_and_the_reboot_is_last(tmp_path: Path) -> None:
+    plan = compile_plan(ROLES, board(tmp_path, cmdline="/boot/cmdline.txt"))
+    names = [handler.name for handler in plan.handlers]
+    assert names[0] == "reload units"
+    assert names[-1] == "reboot"
+
+
+def test_the_socket_of_an_installed_containerd_is_left_alone(tmp_path: Path) -> None:
+    link = "file /etc/tmpfiles.d/pinnace.conf"
+    assert link in ids(compile_plan(ROLES, board(tmp_path)))
+    assert link not in ids(compile_plan(ROLES, board(tmp_path, containerd=True)))
+
+
+def test_only_a_raspberry_pi_gets_a_command_line(tmp_path: Path) -> None:
+    parameters = "kernel_cmdline cgroup_enable=memory cgroup_memory=1"
+    assert parameters not in ids(compile_plan(["kernel"], board(tmp_path)))
+    assert parameters in ids(compile_plan(["kernel"], board(tmp_path, cmdline="/boot/cmdline.txt")))
+
+
+def test_mirrors_of_the_inventory_win_over_the_lab(tmp_path: Path) -> None:
+    mirror = {"url": "https://m", "capabilities": ("pull",), "skip_verify": False, "override_path": False}  # fmt: skip
+    settings = dataclasses.replace(Settings(), registry_mirrors={"docker.io": (mirror,)})
+    plan = compile_plan(["registry"], board(tmp_path, settings))
+    text = next(e.resource.content for e in plan.entries if e.resource.name.endswith("docker.io/hosts.toml"))  # fmt: skip
+    assert text is not None
+    assert b"https://m" in text.data
+    assert b"registry.lab" not in text.data
+
+
+def test_the_same_thing_twice_is_an_error() -> None:
+    one = Planned("base", File(path="/etc/motd", source=b"1"))
+    two = Planned("kernel", File(path="/etc/motd", source=b"2"))
+    with pytest.raises(UsageError, match="file /etc/motd is declared twice: in base and kernel"):
+        make([one, two])
+
+
+def test_roles_are_known_by_name() -> None:
+    assert set(role_names()) == set(ROLES)
+    with pytest.raises(UsageError) as problem:
+        check_roles(["base", "kernal"])
+    assert problem.value.hint == "did you mean 'kernel'?"
+
+
+def test_a_diff_is_unified() -> None:
+    lines = unified("/etc/x", "a\nb\n", Content(b"a\nc\n"))
+    assert lines == ["--- /etc/x", "+++ /etc/x", "@@ -1,2 +1,2 @@", " a", "-b", "+c"]
+    assert unified("/etc/x", None, Content(b"a\n"))[0] == "--- /dev/null"
+
+
+def test_exit_status_of_several_hosts() -> None:
+    assert exit_status([object()]) == 0
+    assert exit_status([object(), HostUnreachable("x")]) == 4
+    assert exit_status([HostFailed("x"), HostUnreachable("x")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lines", "message"),
+    [
+        ("pu", "pi", "no host or group 'pu'"),
+        ("", "pi", "which host?"),
+        ("pi", "pi roles=bse", "no role 'bse'"),
+        ("pi", "pi board=emu-sparc", "board=emu-sparc"),
+        ("pi", "pi snapshotter=zfs", "snapshotter = 'zfs'"),
+    ],
+)
+def test_mistakes_are_said_before_a_board_is_touched(
+    tmp_path: Path, pattern: str, lines: str, message: str
+) -> None:
+    inventory = tmp_path / "inv.ini"
+    inventory.write_text(lines + "\n")
+    with pytest.raises(UsageError) as problem:
+        select(pattern, str(inventory))
+    assert message in problem.value.message
