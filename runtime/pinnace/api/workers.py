@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     Job = Callable[[], None]
 
 IDLE_SECONDS = 5.0
-STACK_SIZE = 512 * 1024
-"""Address space per thread; the default of 8 MiB would exhaust that of a 32-bit board."""
 
 
 class Workers:
@@ -32,11 +30,7 @@ class Workers:
             if self._idle >= len(self._jobs):
                 self._changed.notify()
                 return
-        before = threading.stack_size(STACK_SIZE)
-        try:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        finally:
-            threading.stack_size(before)
+        threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
     def _work(self) -> None:
         while (job := self._next()) is not None:

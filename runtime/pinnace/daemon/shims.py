@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -82,6 +81,8 @@ class KeeperShims:
         return str(answer["address"])
 
     def _spawn(self, request: Mapping[str, str]) -> str:
+        import subprocess
+
         command = [sys.executable, "-m", "pinnace.keeper.shim"]
         for name in ("namespace", "id", "bundle", "state"):
             command += [f"--{name}", request[name]]

@@ -17,6 +17,7 @@ from pinnace.daemon.daemon import Daemon
 from pinnace.daemon.log import Log
 from pinnace.daemon.shims import KeeperShims
 from pinnace.errors import PermissionDenied
+from pinnace.linux import memory
 from pinnace.version import CONTAINERD_VERSION
 
 if TYPE_CHECKING:
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
     from pinnace.daemon.config import Config
 
 _GRACE_SECONDS = 3.0
+STACK_SIZE = 512 * 1024
+"""Address space per thread; the default of 8 MiB would exhaust that of a 32-bit board."""
 
 
 def run(call: Call) -> int:
     """Serve until SIGTERM or SIGINT; returns 0. Raises when the daemon can't start."""
+    memory.keep_little()
+    threading.stack_size(STACK_SIZE)
     config = configuration.load(call)
     log = Log(config.text("log_level"), journal="JOURNAL_STREAM" in os.environ)
     for warning in config.warnings:
