@@ -11,6 +11,7 @@ from pinnace.errors import (
     Aborted,
     AlreadyExists,
     DataLoss,
+    Error,
     NotFound,
     Unavailable,
 )
@@ -90,10 +91,17 @@ class Fetcher:
         self._tell(progress.COMPLETE, descriptor, descriptor.size)
         return True
 
-    def give_up(self, descriptor: Descriptor) -> None:
-        """Give back the space of an unfinished download."""
-        with suppress(NotFound, Unavailable):
-            self._content.abort(self._namespace, _name(descriptor))
+    def give_back(self, descriptor: Descriptor, fetched: bool) -> None:
+        """Give back the space of a download on a full disk, unfinished or *fetched* just now.
+
+        Files go first, as the database needs space itself to forget them.
+        """
+        with suppress(Error):
+            if fetched:
+                self._content.discard_damaged(descriptor.digest)
+                self._content.delete(self._namespace, descriptor.digest)
+            else:
+                self._content.abort(self._namespace, _name(descriptor))
 
     def _writer(self, ref: str, descriptor: Descriptor) -> Writer | None:
         """A writer, or None when the content is there; waits for another pull of the same."""
@@ -246,6 +254,10 @@ class Downloads:
         if isinstance(result, BaseException):
             raise result
         return bool(result)
+
+    def succeeded(self, number: int) -> bool:
+        """Whether job *number* returned True, as far as it is known now."""
+        return self._results[number] is True
 
     def _raise_first(self) -> None:
         """The failure that stopped the others, rather than that they were stopped."""

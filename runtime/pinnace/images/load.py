@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pinnace.spec.platform import Platform
     from pinnace.store.store import Store
 
-_LEASE_SECONDS = 24 * 3600.0
 _CHUNK_BYTES = 1 << 20
 _MAX_ARCHIVE = 1 << 40
 _MAX_MEMBERS = 200_000
@@ -69,10 +68,8 @@ def import_(
     """
     base = base_name or time.strftime("import-%Y-%m-%d", time.gmtime())
     own = platform or platforms.default()
-    lease = f"import-{uuid.uuid4().hex[:12]}"
     with ExitStack() as stack:
-        store.leases.expiring(namespace, lease, _LEASE_SECONDS)
-        stack.callback(store.leases.delete, namespace, lease)
+        lease = stack.enter_context(store.leases.temporary(namespace, "import"))
         found = _Importer(store, namespace, lease, report).read(stream)
         work = []
         for name, root in _named(found, base, digests):

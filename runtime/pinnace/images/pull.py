@@ -8,7 +8,6 @@ lease keeps what is there; what was fetched stays for the next attempt.
 from __future__ import annotations
 
 import threading
-import uuid
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from pinnace.spec.platform import Platform
     from pinnace.store.store import Store
 
-_LEASE_SECONDS = 24 * 3600.0
 PARALLEL = 3
 
 
@@ -86,18 +84,16 @@ class _Work:
         report: Report,
         stop: threading.Event | None,
     ) -> None:
-        self.lease = f"pull-{uuid.uuid4().hex[:12]}"
         self._store = store
         self._namespace = namespace
         self._report = report
         self._halt = threading.Event()
         self._stack = ExitStack()
+        self.lease = self._stack.enter_context(store.leases.temporary(namespace, "pull"))
         stops = (self._halt, stop) if stop else (self._halt,)
         self.fetcher = Fetcher(store, namespace, reference, resolver, self.lease, report, stops)
 
     def __enter__(self) -> _Work:
-        self._store.leases.expiring(self._namespace, self.lease, _LEASE_SECONDS)
-        self._stack.callback(self._store.leases.delete, self._namespace, self.lease)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,8 +132,8 @@ class _Work:
             self._halt.set()
             downloads.finish()
             if isinstance(error, ResourceExhausted):  # the disk is full: others need the space
-                for layer in wanted.values():
-                    self.fetcher.give_up(layer)
+                for number, layer in enumerate(wanted.values()):
+                    self.fetcher.give_back(layer, downloads.succeeded(number))
             raise
         downloads.finish()
 

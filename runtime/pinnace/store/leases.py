@@ -5,22 +5,25 @@ They are not flushed to the card: a power cut ends the client's work, and its le
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from pinnace.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
+from pinnace.errors import AlreadyExists, Error, InvalidArgument, NotFound, Unimplemented
 from pinnace.spec.digest import Digest
 from pinnace.store import filters, records
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pinnace.store.metadata import Database
 
 EXPIRE_LABEL = "containerd.io/gc.expire"
 FLAT_LABEL = "containerd.io/gc.flat"
+_DAY_SECONDS = 24 * 3600
 
 
 class Lease(NamedTuple):
@@ -60,10 +63,20 @@ class LeaseStore:
                 raise AlreadyExists(f'lease "{lease.id}": already exists')
         return lease
 
-    def expiring(self, namespace: str, name: str, seconds: float) -> Lease:
-        """A new lease that ends by itself: what a pull works under, should the daemon die."""
-        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
-        return self.create(namespace, Lease(name, {EXPIRE_LABEL: until}))
+    @contextmanager
+    def temporary(self, namespace: str, purpose: str) -> Iterator[str]:
+        """The id of a lease to work under; it ends with the block, or after a day.
+
+        That it cannot be ended (a full disk) is no error: another one matters more then.
+        """
+        name = f"{purpose}-{os.urandom(6).hex()}"
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + _DAY_SECONDS))
+        self.create(namespace, Lease(name, {EXPIRE_LABEL: until}))
+        try:
+            yield name
+        finally:
+            with suppress(Error):
+                self.delete(namespace, name)
 
     def get(self, namespace: str, lease: str) -> Lease:
         """The lease; raises NotFound."""
