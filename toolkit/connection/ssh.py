@@ -13,6 +13,7 @@ from typing import Any
 
 import fabric
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from toolkit.connection.channel import Process
 from toolkit.connection.hostkeys import KnownHosts, fingerprint
@@ -126,8 +127,9 @@ class Connection:
             "channel_timeout": self._timeout,
         }
         if self.target.key_file:
-            keywords["key_filename"] = [self.target.key_file]
-            # A key that is named is the one that is meant.
+            # A key that is named is the one that is meant. (Loaded here: paramiko, given a file name,
+            # tries one key type after the other and tells of the last one's failure.)
+            keywords["pkey"] = _private_key(self.target)
             keywords["look_for_keys"] = keywords["allow_agent"] = False
         if gateway is not None:
             options["gateway"] = gateway
@@ -136,6 +138,17 @@ class Connection:
         )
         self._known.load(made.client)
         return made
+
+
+def _private_key(target: Target) -> paramiko.PKey:
+    assert target.key_file is not None
+    try:
+        return paramiko.PKey.from_path(target.key_file)
+    except (TypeError, paramiko.PasswordRequiredException):
+        # Encrypted: the agent has it, or nobody.
+        raise HostUnreachable(f"{target.name}: the private key {target.key_file} has a passphrase", hint="ssh-add it and leave ansible_ssh_private_key_file out") from None  # fmt: skip
+    except (OSError, ValueError, paramiko.SSHException, UnknownKeyType) as problem:
+        raise HostUnreachable(f"{target.name}: the private key {target.key_file} cannot be read: {problem}") from problem  # fmt: skip
 
 
 def unreachable(name: str, address: str, problem: BaseException) -> HostUnreachable:
