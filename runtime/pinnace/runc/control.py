@@ -88,7 +88,7 @@ def resume(state_root: str, identifier: str) -> None:
 
 
 def stats(state_root: str, identifier: str) -> dict[str, Any]:
-    """Usage, in the shape of containerd's metrics; ``version`` says of which cgroup version."""
+    """Usage, in the shape of containerd's metrics; ``cgroup`` says of which version."""
     return _group(states.load(state_root, identifier)).stats()
 
 

@@ -164,7 +164,7 @@ class LegacyCgroup(Cgroup):
         return pairs(self.directory("memory"), "memory.oom_control").get("oom_kill", 0)
 
     def stats(self) -> dict[str, Any]:
-        result: dict[str, Any] = {"version": 1}
+        result: dict[str, Any] = {"cgroup": 1}
         if pids := self.directory("pids"):
             limits = (number(pids, "pids.current"), number(pids, "pids.max"))
             result["pids"] = dict(zip(("current", "limit"), limits, strict=True))

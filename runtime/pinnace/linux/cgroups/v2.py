@@ -70,7 +70,7 @@ class UnifiedCgroup(Cgroup):
         memory["swap_usage"] = number(place, "memory.swap.current")
         memory["swap_limit"] = number(place, "memory.swap.max")
         return {
-            "version": 2,
+            "cgroup": 2,
             "pids": {"current": number(place, "pids.current"), "limit": number(place, "pids.max")},
             "cpu": pairs(place, "cpu.stat"),
             "memory": memory,
