@@ -23,7 +23,7 @@ def test_current_release_is_complete_and_read_only(host: Any) -> None:
     assert host.file(f"{release}/manifest.json").mode & 0o222 == 0
 
 
-@pytest.mark.parametrize("command", ["ctr", "pinnaced", "runc"])
+@pytest.mark.parametrize("command", ["ctr", "pinnaced"])
 def test_command_is_on_the_path(host: Any, command: str) -> None:
     assert host.run(f"{command} --version").succeeded
 
