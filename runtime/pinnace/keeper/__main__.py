@@ -11,6 +11,7 @@ from typing import Any
 from pinnace.errors import Error, InvalidArgument
 from pinnace.keeper import command, server, sockets
 from pinnace.linux import sealed
+from pinnace.linux.kernel import KERNEL
 
 ADDRESS = "/run/pinnace/keeper.sock"
 CLI = "pinnace.cli.main:main"
@@ -23,6 +24,8 @@ def main(words: list[str]) -> int:
     try:
         address, cli, preload = _parse(words)
         sealed.run_from_memory()
+        # Executed from memory, its name would be that descriptor's number.
+        KERNEL.set_process_name("pinnace-keeper")
         for module in preload:
             importlib.import_module(module)
         entry = command.load(cli)

@@ -7,7 +7,6 @@ to ``<state>/exit.json``.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import struct
@@ -16,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound
-from pinnace.keeper import sockets
+from pinnace.keeper import sockets, worker
 from pinnace.keeper.loop import READ, Loop
 from pinnace.keeper.process import (
     CREATED,
@@ -37,7 +36,7 @@ from pinnace.runc import control, create
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pinnace.runc.create import Created
+    from pinnace.keeper.worker import Outcome
 
 _SIGKILL = 9
 _END_SECONDS = 10.0
@@ -102,7 +101,6 @@ class Shim:
         self._listener = listener
         self._runtime_root = os.path.join(wanted.state, "runc")
         self._rootfs = os.path.join(wanted.bundle, "rootfs")
-        self._mounted = False
         self._created = False
         self._processes: dict[str, Process] = {}
         self._connections: dict[int, Connection] = {}
@@ -120,27 +118,26 @@ class Shim:
         if "" in self._processes:
             raise AlreadyExists(f"container {self._wanted.id} is already created")
         process = self._add("", params, None)
+        mounts = [Mount(**entry) for entry in params.get("rootfs") or ()]
+        self._created = True
         try:
-            mounts = [Mount(**entry) for entry in params.get("rootfs") or ()]
-            if mounts:
-                mount_all(
-                    [item._replace(options=tuple(item.options)) for item in mounts], self._rootfs
-                )
-                self._mounted = True
-            self._created = True
-            made = create.create(
-                self._wanted.id,
-                self._wanted.bundle,
-                state_root=self._runtime_root,
-                stdio=self._streams(process),
-            )
+            streams = self._streams(process)
+            self._made(process, *worker.run(lambda: self._create(mounts, streams)))
         except BaseException:
             self._processes.pop("", None)
             process.stdio.close()
             self._clean()
             raise
-        self._made(process, made)
         return {"pid": process.pid}
+
+    def _create(self, mounts: list[Mount], streams: tuple[int, int, int]) -> Outcome:
+        """In a worker: mount the root file system and create the container."""
+        if mounts:
+            mount_all([item._replace(options=tuple(item.options)) for item in mounts], self._rootfs)
+        made = create.create(
+            self._wanted.id, self._wanted.bundle, state_root=self._runtime_root, stdio=streams
+        )
+        return {"pid": made.pid}, made.terminal
 
     def do_start(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Let a created process run; ``{"pid"}``."""
@@ -149,15 +146,23 @@ class Shim:
             raise FailedPrecondition(f"cannot start a {process.status} process")
         if process.exec_id:
             self._require_running()
-            spec = dict(process.spec or {})
-            made = create.exec_(
-                self._runtime_root, self._wanted.id, spec, stdio=self._streams(process)
-            )
-            self._made(process, made)
+            streams = self._streams(process)
+            self._made(process, *worker.run(lambda: self._exec(process, streams)))
         else:
-            create.start(self._runtime_root, self._wanted.id)
+            worker.run(self._start)
         process.status = RUNNING
         return {"pid": process.pid}
+
+    def _exec(self, process: Process, streams: tuple[int, int, int]) -> Outcome:
+        """In a worker: run a further process."""
+        spec = dict(process.spec or {})
+        made = create.exec_(self._runtime_root, self._wanted.id, spec, stdio=streams)
+        return {"pid": made.pid}, made.terminal
+
+    def _start(self) -> Outcome:
+        """In a worker: let the container's process run."""
+        create.start(self._runtime_root, self._wanted.id)
+        return {}, None
 
     def do_exec(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Note a further process; :meth:`do_start` starts it."""
@@ -268,10 +273,10 @@ class Shim:
         """What the runtime gives the process; with a terminal these are not used."""
         return (0, 1, 2) if process.terminal else process.stdio.open()
 
-    def _made(self, process: Process, made: Created) -> None:
-        process.pid = made.pid
-        if made.terminal is not None:
-            process.stdio.attach_console(made.terminal)
+    def _made(self, process: Process, outcome: Mapping[str, Any], terminal: int | None) -> None:
+        process.pid = int(outcome["pid"])
+        if terminal is not None:
+            process.stdio.attach_console(terminal)
 
     def _process(self, params: Mapping[str, Any]) -> Process:
         exec_id = params.get("exec_id") or ""
@@ -314,14 +319,18 @@ class Shim:
 
     def _clean(self) -> None:
         """Remove what was made for the container; each part whether or not another fails."""
-        if self._created:
-            self._created = False
-            # There is none when creating it did not get far enough.
-            with contextlib.suppress(NotFound):
-                control.delete(self._runtime_root, self._wanted.id, force=True)
-        if self._mounted:
+        if not self._created:
+            return
+        self._created = False
+        try:
+            worker.run(self._delete)
+        finally:
             unmount_all(self._rootfs)
-            self._mounted = False
+
+    def _delete(self) -> Outcome:
+        """In a worker: remove the container, of which there may be nothing yet."""
+        control.delete(self._runtime_root, self._wanted.id, force=True)
+        return {}, None
 
     # --- connections -------------------------------------------------------------------------
 
