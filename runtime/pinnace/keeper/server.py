@@ -190,20 +190,22 @@ class Keeper:
         session.say({"pid": pid})
 
     def _fork_shim(self, session: _Session, frame: dict[str, Any]) -> None:
-        """Fork twice, so that the shim is nobody's child and the keeper may restart."""
+        """Fork a shim. It outlives us: when we end, init adopts it.
+
+        One fork, not the daemon's usual two: what the first would have written to is memory that
+        the second keeps (0.4 MB a container).
+        """
         for key in ("namespace", "id", "bundle", "state"):
             if not isinstance(frame.get(key), str) or not frame[key]:
                 raise InvalidArgument(f"a shim needs {key}")
         ready, tell = os.pipe2(os.O_CLOEXEC)
-        middle = os.fork()
-        if middle == 0:
+        pid = os.fork()
+        if pid == 0:
             os.setsid()
-            if os.fork():
-                os._exit(0)
             _become_shim(frame, tell, self._start_shim)
         os.close(tell)
         session.ready = ready
-        session.pid = middle
+        session.pid = pid
         self._sessions[ready] = session
         self._poll.register(ready, select.POLLIN)
 
