@@ -55,7 +55,7 @@ class Stdio:
         self.console = console
         os.set_blocking(console, False)
         if self.paths["stdin"]:
-            source = _open_fifo(self.paths["stdin"], os.O_RDONLY)
+            source = self._open_source(self.paths["stdin"])
             self._input = Copy(self._loop, source, os.dup(console), on_end=self._forget_input)
         target = self._open_terminal_output(self.paths["stdout"])
         self._output = Copy(self._loop, os.dup(console), target)
@@ -102,11 +102,21 @@ class Stdio:
         path = self.paths["stdin"]
         if not path:
             return self._keep_writer(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        source = _open_fifo(path, os.O_RDONLY)
+        source = self._open_source(path)
         reading, writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(writing, False)
         self._input = Copy(self._loop, source, writing, on_end=self._forget_input)
         return self._keep_writer(reading)
+
+    def _open_source(self, path: str) -> int:
+        """The reading end of an input FIFO.
+
+        A writing end is held as well, as containerd's shim does: a client that detaches is not the end
+        of the input, and another may attach; only :meth:`close_input` is.
+        """
+        source = _open_fifo(path, os.O_RDONLY)
+        self._held.append(_open_fifo(path, os.O_WRONLY))
+        return source
 
     def _forget_input(self) -> None:
         self._input = None

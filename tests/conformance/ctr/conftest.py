@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance.ctr.daemons import Daemon, start_containerd
+from tests.conformance.ctr.daemons import Daemon, start_containerd, start_pinnaced
 from toolkit.arena import Arena
 
 
@@ -18,3 +18,19 @@ def containerd() -> Iterator[Daemon]:
         pytest.skip("needs root for namespaces")
     with Arena() as arena:
         yield start_containerd(arena)
+
+
+@pytest.fixture(scope="session")
+def pinnaced() -> Iterator[Daemon]:
+    """Our keeper and daemon."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root for namespaces")
+    with Arena() as arena:
+        yield start_pinnaced(arena)
+
+
+@pytest.fixture(params=["containerd", "pinnaced"])
+def daemon(request: pytest.FixtureRequest) -> Daemon:
+    """Each of both in turn: ctr behaves the same with either."""
+    found: Daemon = request.getfixturevalue(request.param)
+    return found

@@ -1,4 +1,4 @@
-"""Daemons for the tests of ctr: Debian's containerd, in an arena of its own."""
+"""Daemons for the tests of ctr: Debian's containerd, and ours, each in an arena of its own."""
 
 from __future__ import annotations
 
@@ -69,6 +69,33 @@ def busybox() -> bytes:
     return oci.layout([made], IMAGE)
 
 
+_OURS = """\
+version = 3
+root = "{root}"
+state = "/run/pinnace"
+[grpc]
+address = "/run/pinnace/pinnace.sock"
+[plugins."io.pinnace.keeper"]
+address = "/run/pinnace/keeper.sock"
+"""
+
+
+def start_pinnaced(arena: Arena) -> Daemon:
+    """Start our keeper and daemon from the source tree, with the image imported by Debian's ctr."""
+    config = arena.scratch / "ours.toml"
+    config.write_text(_OURS.format(root=arena.scratch / "ours"))
+    python, env = [sys.executable, "-m"], environment()
+    address = "/run/pinnace/keeper.sock"
+    arena.start([*python, "pinnace.keeper", "--address", address], log="keeper.log", env=env)
+    arena.wait_for(address, log="keeper.log")
+    daemon_words = [*python, "pinnace.cli.main", "pinnaced", "--config", config]
+    arena.start(daemon_words, log="ours.log", env=env)
+    arena.wait_for("/run/pinnace/pinnace.sock", log="ours.log")
+    arch = Arch.from_machine(os.uname().machine)
+    peer = Archive("bookworm", arch.facts.debian).unpack(["containerd", "runc"])
+    return _with_image(Daemon(arena, "/run/pinnace/pinnace.sock", peer))
+
+
 def start_containerd(arena: Arena) -> Daemon:
     """Start Debian's containerd in the arena, with the image imported by Debian's ctr."""
     arch = Arch.from_machine(os.uname().machine)
@@ -81,8 +108,11 @@ def start_containerd(arena: Arena) -> Daemon:
         log="peer.log", env={**os.environ, "PATH": path},
     )  # fmt: skip
     arena.wait_for(_ADDRESS, log="peer.log")
-    daemon = Daemon(arena, _ADDRESS, peer)
-    archive = arena.scratch / "busybox.tar"
+    return _with_image(Daemon(arena, _ADDRESS, peer))
+
+
+def _with_image(daemon: Daemon) -> Daemon:
+    archive = daemon.arena.scratch / "busybox.tar"
     archive.write_bytes(busybox())
     done = daemon.theirs("image", "import", str(archive))
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.ctr.daemons import IMAGE, environment
-from tests.conformance.ctr.test_ctr_with_containerd import Terminal
+from tests.conformance.ctr.test_ctr import Terminal
 from tests.conformance.daemon.world import ADDRESS, World
 from toolkit import oci
 from toolkit.arch import Arch

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.ctr.daemons import IMAGE, Daemon
-from tests.conformance.ctr.test_ctr_with_containerd import Terminal, wait_until
+from tests.conformance.ctr.test_ctr import Terminal, wait_until
 from toolkit.arch import Arch
 from toolkit.build import bundle
 

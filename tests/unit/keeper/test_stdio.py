@@ -75,6 +75,11 @@ def test_input_is_copied_until_the_client_closes_it(tmp_path: Path, loop: Loop) 
     assert os.read(stdin, 10) == b"hello"
     os.close(writer)
     _turn(loop)
+    os.set_blocking(stdin, False)
+    with pytest.raises(BlockingIOError):
+        os.read(stdin, 10)  # a client that went away is not the end of the input
+    stdio.close_input()
+    _turn(loop)
     assert os.read(stdin, 10) == b""
     stdio.close()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pinnace.api.schema.runc import ProcessDetails
 from pinnace.api.schema.tasks import ListPidsRequest, Tasks
+from pinnace.cli import containers
 from pinnace.cli.client import Client
 from pinnace.cli.ctr.common import table
 
@@ -20,6 +21,7 @@ FLAGS: tuple[Flag, ...] = ()
 def run(call: Call) -> int:
     container_id = call.only_argument("container id must be provided")
     with Client.of(call) as client:
+        containers.get(client, container_id)
         found = client.call(Tasks.list_pids, ListPidsRequest(container_id=container_id)).processes
     table(["PID\tINFO", *(f"{each.pid}\t{_info(each.info)}" for each in found)], minimum=1)
     return 0
