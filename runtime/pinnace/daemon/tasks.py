@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pinnace.daemon import bundle
 from pinnace.daemon.task import CREATED, STOPPED, ProcessState, Stdio, Task
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, NotFound
+from pinnace.keeper import leftovers
 from pinnace.store.records import check_identifier
 
 if TYPE_CHECKING:
@@ -267,7 +268,15 @@ class Tasks:
         if task.ending or task.deleted or task.is_lost():
             return
         self._log.error(f"the shim of task {task.namespace}/{task.id} has gone")
+        self._remove_leftovers(task)
         task.lost()
+
+    def _remove_leftovers(self, task: Task) -> None:
+        """What a shim cleans up itself, unless it was killed: then its container must not go on."""
+        try:
+            leftovers.remove(self._shim_directory(task, make=False))
+        except (Error, OSError) as problem:
+            self._log.error(f"cleaning up after task {task.namespace}/{task.id}: {problem}")
 
     def _bundle(self, namespace: str, identifier: str) -> str:
         return os.path.join(self._root, namespace, identifier)
@@ -282,6 +291,7 @@ class Tasks:
     def _discard(self, task: Task) -> None:
         """End the shim and remove everything of a task."""
         task.stop_shim()
+        self._remove_leftovers(task)
         bundle.remove(task.bundle)
         bundle.remove_state(self._shim_directory(task, make=False))
         with self._lock:

@@ -1,0 +1,22 @@
+"""Clearing up after a shim that was killed: its container must not go on without anyone in charge.
+
+What containerd does with ``containerd-shim delete``; here the state files below the shim's directory
+say what there is.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pinnace.runc import control
+from pinnace.runc import state as states
+
+
+def remove(state: str) -> None:
+    """Kill what runs of the containers below a shim's directory, and remove all traces of them.
+
+    Nothing there is fine. Raises OSError, or FailedPrecondition when a process will not die.
+    """
+    root = os.path.join(state, "runc")
+    for identifier in states.all_ids(root):
+        control.delete(root, identifier, force=True)
