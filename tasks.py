@@ -97,7 +97,8 @@ def bench(_: Context, name: str = "", json: bool = False, plot: bool = False) ->
         "role": "only these roles, separated by commas",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
-        "verify": "run the tests of tests/board afterwards (--no-verify: do not)",
+        "verify": "run the tests of tests/board afterwards, where something changed (--no-verify: do not)",
+        "junit": "write the results of these tests there as JUnit XML",
         "parallel": "boards at once",
         "yes": "install what this machine lacks without asking",
     }
@@ -112,6 +113,7 @@ def provision(
     accept_new: bool = False,
     ask_sudo_password: bool = False,
     verify: bool = True,
+    junit: str = "",
     parallel: int = 4,
     yes: bool = False,
 ) -> int:
@@ -126,6 +128,7 @@ def provision(
         accept_new=accept_new,
         ask_sudo_password=ask_sudo_password,
         verify=verify,
+        junit=junit,
         parallel=parallel,
     )
 

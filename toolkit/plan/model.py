@@ -5,6 +5,8 @@ The plan names contents by digest; they travel only when the board asks for them
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,14 @@ class Plan:
         """What the agent gets."""
         resources = [entry.resource.wire() for entry in self.entries]
         return {"resources": resources, "handlers": [handler.wire() for handler in self.handlers]}
+
+    @property
+    def id(self) -> str:
+        """The same for equal plans, whenever they are made: the laptop's time does not count."""
+        wire = self.wire()
+        for resource in wire["resources"]:
+            resource.pop("now", None)
+        return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
 
     def role_of(self, resource_id: str) -> str:
         return next(e.role for e in self.entries if e.resource.id == resource_id)

@@ -29,6 +29,7 @@ def run(
     accept_new: bool = False,
     ask_sudo_password: bool = False,
     verify: bool = True,
+    junit: str = "",
     parallel: int = PARALLEL,
 ) -> int:
     """Provision the hosts and verify them; returns the exit status.
@@ -47,12 +48,14 @@ def run(
         return Converge(host.target, host.settings, known, password, options).run()
 
     results = _each(chosen, converge, parallel)
-    good = [host for host in chosen if isinstance(results[host.target.name], Outcome)]
-    if verify and not options.check and good:
-        for host in good:
-            problem = verification.attempt(host, known, password)
-            if problem is not None:
-                results[host.target.name] = problem
+    if verify and not options.check:
+        for host in chosen:
+            result = results[host.target.name]
+            if isinstance(result, Outcome):
+                path = verification.junit_path(junit, host.target.name, several=len(chosen) > 1)
+                problem = verification.after_converge(host, known, password, result, junit=path)
+                if problem is not None:
+                    results[host.target.name] = problem
     if options.check and all(isinstance(result, Outcome) for result in results.values()):
         drifted = [
             n for n, result in results.items() if isinstance(result, Outcome) and result.changed

@@ -44,9 +44,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a host ended: the counts of its resources."""
+    """How a host ended: the counts of its resources, and the id of the plan that it is at now."""
 
     counts: Mapping[str, int]
+    plan: str
 
     @property
     def changed(self) -> bool:
@@ -85,7 +86,7 @@ class Converge:
         if end["reboot"]:
             with console.step(f"{self._prefix}reboot"):
                 reboot(target, self._known, self._password).close()
-        return Outcome(end["counts"])
+        return Outcome(end["counts"], plan.id)
 
     def _may_provision(self, facts: Mapping[str, Any]) -> None:
         name = self._target.name

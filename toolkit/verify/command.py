@@ -11,7 +11,9 @@ from toolkit.connection.ssh import Connection
 from toolkit.connection.sudo import SudoPassword
 from toolkit.errors import HostFailed, PinnaceError
 from toolkit.inventory.settings import Target
+from toolkit.paths import give_to_user, state_dir
 from toolkit.provision import hosts
+from toolkit.provision.converge import Outcome
 from toolkit.provision.converge import reboot as reboot_board
 from toolkit.provision.selection import Selected, exit_status, select
 from toolkit.verify import session
@@ -35,11 +37,33 @@ def run(
     password = SudoPassword(ask=ask_sudo_password)
     problems = []
     for host in chosen:
-        path = _junit_path(junit, host.target.name, several=len(chosen) > 1)
+        path = junit_path(junit, host.target.name, several=len(chosen) > 1)
         problem = attempt(host, known, password, junit=path, reboot=reboot, yes=yes)
         if problem is not None:
             problems.append(problem)
     return exit_status(problems)
+
+
+def after_converge(
+    host: Selected, known: KnownHosts, password: SudoPassword, outcome: Outcome, *, junit: str
+) -> PinnaceError | None:
+    """Verify a host that was just provisioned; returns what is wrong with it.
+
+    A host that this very plan passed on before, and on which nothing had to be changed, is left alone,
+    unless a report is wanted. Only an emulated board is rebooted: a real one may be at work.
+    """
+    name = host.target.name
+    note = state_dir("verified") / name
+    passed = note.read_text() if note.exists() else ""
+    if passed == outcome.plan and not outcome.changed and not junit:
+        console.line("skipped", f"verify {name}", f"unchanged since it passed; ./inv verify --host {name}")  # fmt: skip
+        return None
+    note.unlink(missing_ok=True)
+    problem = attempt(host, known, password, junit=junit, reboot=bool(host.target.board))
+    if problem is None:
+        note.write_text(outcome.plan)
+        give_to_user(note)
+    return problem
 
 
 def attempt(
@@ -85,7 +109,7 @@ def _tell(case: session.Case) -> None:
     console.line(_STATUS[case.outcome], f"{case.module}: {case.name}", case.why, case.seconds)
 
 
-def _junit_path(junit: str, host: str, *, several: bool) -> str:
+def junit_path(junit: str, host: str, *, several: bool) -> str:
     """One file for each host where there are several: ``report.xml`` becomes ``report-pi.xml``."""
     if not junit or not several:
         return junit

@@ -119,3 +119,13 @@ def test_mistakes_are_said_before_a_board_is_touched(
     with pytest.raises(UsageError) as problem:
         select(pattern, str(inventory))
     assert message in problem.value.message
+
+
+def test_equal_plans_have_one_id_whenever_they_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = compile_plan(ROLES, board(tmp_path)).id
+    monkeypatch.setattr("time.time", lambda: 1.0)
+    assert compile_plan(ROLES, board(tmp_path)).id == first
+    other = Settings(log_level="debug")
+    assert compile_plan(ROLES, board(tmp_path, other)).id != first
