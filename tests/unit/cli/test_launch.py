@@ -29,6 +29,18 @@ SANITIZERS = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 Script = Callable[["Session"], None]
 
 
+@pytest.fixture(autouse=True)
+def _keyboard_signals() -> Iterator[None]:
+    """A run that a shell put into the background has these ignored, and the launcher would rightly keep that."""
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT)}
+    for number, handler in found.items():
+        if handler is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in found.items():
+        signal.signal(number, handler)
+
+
 class Session:
     """The keeper's side of one conversation."""
 
