@@ -34,13 +34,16 @@ def lock(_: Context) -> None:
         "action": "start, stop, fill (push the lab's images) or list",
         "arch": "fill only these architectures, separated by commas (armv6l,armv7l,arm64,amd64)",
         "update": "fill: make the images anew from today's packages",
+        "yes": "install missing Debian packages without asking",
     },
 )
-def registry(_: Context, action: str, arch: str = "", update: bool = False) -> int:
+def registry(
+    _: Context, action: str, arch: str = "", update: bool = False, yes: bool = False
+) -> int:
     """The lab registry that boards and tests pull from: Debian's docker-registry with TLS."""
     from toolkit.lab import command
 
-    return command.run(action, arch=arch, update=update)
+    return command.run(action, arch=arch, update=update, yes=yes)
 
 
 @task(

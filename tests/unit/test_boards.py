@@ -93,7 +93,7 @@ def test_without_root_nothing_is_begun(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_disk_on_an_overlay_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("toolkit.boards.emulated._need_machine", lambda *_, **__: None)
+    monkeypatch.setattr("toolkit.boards.emulated.need_machine", lambda *_, **__: None)
     monkeypatch.setattr(host, "filesystem_type", lambda _: "overlay")
     with pytest.raises(MissingPrerequisite, match="cannot be kept on overlay") as caught:
         boards.get("emu-amd64").create()

@@ -91,7 +91,7 @@ class EmulatedBoard(Board):
 
     def create(self, *, yes: bool = False) -> None:
         if not self.is_created:
-            _need_machine(f"creating {self.name}", yes=yes)
+            need_machine(f"creating {self.name}", yes=yes)
             _need_fit_disk(self._state)
         with debian.locked(self._state / f"{self.name}.lock"):
             if self.is_created:
@@ -122,7 +122,7 @@ class EmulatedBoard(Board):
 
     def start(self, *, yes: bool = False) -> None:
         config = self.config
-        _need_machine(f"starting {self.name}", yes=yes)
+        need_machine(f"starting {self.name}", yes=yes)
         with console.step(f"start {self.name}") as step:
             with machine.locked():
                 machine.sweep()
@@ -295,7 +295,8 @@ def _ask_to_power_off(record: machine.Record) -> None:
     )
 
 
-def _need_machine(what: str, *, yes: bool) -> None:
+def need_machine(what: str, *, yes: bool) -> None:
+    """Make sure of Linux, root and the programs for all that boards do; ``what`` needs them."""
     host.need_linux("an emulated board")
     host.need_root(what)
     programs = {
@@ -305,6 +306,7 @@ def _need_machine(what: str, *, yes: bool) -> None:
         "unshare": "util-linux",
         "nsenter": "util-linux",
         "mount": "mount",
+        "mmdebstrap": "mmdebstrap",
     }
     host.need_programs(programs, yes=yes, why="emulated boards")
 

@@ -12,14 +12,14 @@ from toolkit.lab import registry
 ACTIONS = ("start", "stop", "fill", "list")
 
 
-def run(action: str, *, arch: str, update: bool) -> int:
+def run(action: str, *, arch: str, update: bool, yes: bool = False) -> int:
     """Do one action; returns the exit status."""
     if action not in ACTIONS:
         raise UsageError(f"unknown action {action}", hint=f"One of: {', '.join(ACTIONS)}")
     if (arch or update) and action != "fill":
         raise UsageError(f"--arch and --update belong to fill, not to {action}")
     if action == "start":
-        _start()
+        _start(yes)
     elif action == "stop":
         console.note("the lab registry is stopped" if registry.stop() else "it did not run")
     elif action == "fill":
@@ -30,8 +30,8 @@ def run(action: str, *, arch: str, update: bool) -> int:
     return 0
 
 
-def _start() -> None:
-    now = registry.start()
+def _start(yes: bool) -> None:
+    now = registry.start(yes=yes)
     console.note(f"{registry.NAME} answers on {now.url} (pid {now.pid})")
     console.note(f"its CA certificate: {registry.ca_certificate()}")
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from toolkit import console
+from toolkit import host as machine_host
 from toolkit.arch import Arch
 from toolkit.boards import machine, network
 from toolkit.debian import locked
@@ -31,7 +32,6 @@ NAME = network.REGISTRY
 """The name that boards know it by; its port is the default one of HTTPS."""
 
 _LOOPBACK = "127.0.0.1"
-_HOLDER = "registry"
 _STOP_LIMIT = 5.0
 
 
@@ -73,16 +73,19 @@ def running() -> Running | None:
     return found if found.alive() else None
 
 
-def start(address: str = "", port: int = 0) -> Running:
+def start(address: str = "", port: int = 0, *, yes: bool = False) -> Running:
     """Start the registry unless it runs there already; returns when it answers.
 
     ``address`` is by default the gateway of the boards' network, which is made and kept up; a user
     without root, who cannot have that network, gets 127.0.0.1. ``port`` 0 is 443, or 5443 without
-    root. One that listens elsewhere or whose certificate was renewed is started anew.
+    root. One that listens elsewhere or whose certificate was renewed is started anew. ``yes``: install
+    what the boards' network needs without asking.
     """
     root = os.geteuid() == 0
     address = address or (network.gateway() if root else _LOOPBACK)
     port = port or (443 if root else 5443)
+    if address == network.gateway():
+        machine_host.need_programs({"ip": "iproute2"}, yes=yes, why="the boards' network")
     with locked(_home() / "lock"):
         names = tuple(dict.fromkeys((NAME, "localhost", _LOOPBACK, address)))
         certificate = _authority().server(names)
@@ -102,16 +105,16 @@ def start(address: str = "", port: int = 0) -> Running:
 def _start(address: str, port: int, certificate: ServerCertificate, mark: str) -> Running:
     shared = address == network.gateway()
     if shared:
-        machine.hold_network(_HOLDER, os.getpid())
+        machine.hold_network(_holder(), os.getpid())
     server = RegistryServer(_home(), address=address, port=port, certificate=certificate)
     try:
         server.start(detached=True)
     except BaseException:
         if shared:
-            machine.drop_network(_HOLDER)
+            machine.drop_network(_holder())
         raise
     if shared:
-        machine.hold_network(_HOLDER, server.pid)
+        machine.hold_network(_holder(), server.pid)
     return Running(server.pid, start_time(server.pid), address, port, mark)
 
 
@@ -159,7 +162,7 @@ def _stop(now: Running | None) -> None:
         if now.alive():
             os.kill(now.pid, signal.SIGKILL)
         if now.address == network.gateway():
-            machine.drop_network(_HOLDER)
+            machine.drop_network(_holder())
     _record().unlink(missing_ok=True)
 
 
@@ -169,6 +172,11 @@ def _authority() -> Authority:
 
 def _home() -> Path:
     return cache_dir("lab", "registry")
+
+
+def _holder() -> str:
+    """Its name among those that need the boards' network, where other people's registries are too."""
+    return f"registry-{hashlib.sha256(str(_home().resolve()).encode()).hexdigest()[:8]}"
 
 
 def _record() -> Path:

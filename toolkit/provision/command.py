@@ -42,7 +42,7 @@ def run(
     password = SudoPassword(ask=ask_sudo_password)
     options = replace(options, prefixed=len(chosen) > 1)
     if any(host.target.board for host in chosen):
-        _lab(chosen)
+        _lab(chosen, yes=options.yes)
 
     def converge(host: Selected) -> Outcome:
         return Converge(host.target, host.settings, known, password, options).run()
@@ -94,13 +94,19 @@ def _recap(name: str, result: Outcome | PinnaceError, seconds: float) -> None:
     console.recap(name, counts, seconds)
 
 
-def _lab(chosen: list[Selected]) -> None:
-    """Emulated boards pull from the lab registry: it runs and has their images."""
+def _lab(chosen: list[Selected], *, yes: bool) -> None:
+    """Emulated boards pull from the lab registry: it runs and has their images.
+
+    What this machine needs for both is asked for here, once. Without root, boards that run
+    are provisioned as they are, against the registry that was started with them.
+    """
     from toolkit import boards
+    from toolkit.boards.emulated import need_machine
     from toolkit.lab import registry
 
-    if os.geteuid() != 0:
-        # The boards' network needs root; the board's own start asks for it.
+    emulated = [boards.get(host.target.board) for host in chosen if host.target.board]
+    if os.geteuid() != 0 and all(board.is_running for board in emulated):
         return
-    registry.start()
-    registry.fill({boards.get(host.target.board).arch for host in chosen if host.target.board})
+    need_machine(f"starting {' '.join(board.name for board in emulated)}", yes=yes)
+    registry.start(yes=yes)
+    registry.fill({board.arch for board in emulated})
