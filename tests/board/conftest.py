@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,5 +57,10 @@ _ORDER = ("units", "files", "containers", "reboot")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What the rest stands on comes first, and the reboot, which ends the connection, last."""
-    items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")))
+    """What the rest stands on comes first, and the reboot, which ends the connection, last.
+
+    Called for a plain test run too, with the tests of all directories.
+    """
+    here = Path(__file__).parent
+    if all(item.path.parent == here for item in items):
+        items.sort(key=lambda item: _ORDER.index(item.path.stem.removeprefix("test_")))

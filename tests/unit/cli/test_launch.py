@@ -177,24 +177,27 @@ def test_dies_of_the_signal_its_command_died_of(
 
 
 def test_passes_signals_on(release: Path, keeper: Callable[[Script], Path]) -> None:
-    started = threading.Event()
+    started, first = threading.Event(), threading.Event()
     heard: list[dict[str, Any]] = []
 
     def script(session: Session) -> None:
         session.say(pid=1)
         started.set()
         heard.append(session.next())
+        first.set()
         heard.append(session.next())
         session.say(exit=3)
 
     env = {"PINNACE_KEEPER": str(keeper(script))}
     with subprocess.Popen([release / "bin/ctr"], env=env) as process:
         assert started.wait(10)
-        process.send_signal(signal.SIGINT)
-        while not heard:
-            pass
-        process.send_signal(signal.SIGUSR1)
-        assert process.wait(10) == 3
+        try:
+            process.send_signal(signal.SIGINT)
+            assert first.wait(10)
+            process.send_signal(signal.SIGUSR1)
+            assert process.wait(10) == 3
+        finally:
+            process.kill()
     assert [each["signal"] for each in heard] == [signal.SIGINT, signal.SIGUSR1]
     assert {each["op"] for each in heard} == {"signal"}
 
