@@ -73,7 +73,15 @@ class Arena:
 
     def command(self, words: Sequence[str | Path]) -> list[str]:
         """The words that run ``words`` inside."""
-        return ["nsenter", f"--target={self._pid}", "--mount", "--pid", "--", *map(str, words)]
+        return [
+            "nsenter",
+            f"--target={self._pid}",
+            "--mount",
+            "--pid",
+            "--root",
+            "--",
+            *map(str, words),
+        ]
 
     def run(self, words: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command inside and collect what it prints."""
