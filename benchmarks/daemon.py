@@ -27,6 +27,7 @@ from toolkit.build import bundle, bytecode
 from toolkit.debian import Archive
 from toolkit.errors import PinnaceError, UsageError
 from toolkit.lab import recipes
+from toolkit.tree import extract
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _release(arch: Arch, scratch: Path) -> Path:
     built = bundle.build(arch, python if python in bytecode.RELEASES else "3.13")
     place = scratch / "release"
     with tarfile.open(built.path) as archive:
-        archive.extractall(place, filter="tar")
+        extract(archive, place, "tar")
     return place
 
 

@@ -16,6 +16,7 @@ from toolkit import debian_program, oci
 from toolkit.arch import Arch
 from toolkit.lab import images
 from toolkit.lab.recipes import RECIPES
+from toolkit.tree import extract
 
 pytestmark = [pytest.mark.peer, pytest.mark.root]
 
@@ -41,7 +42,7 @@ def _unpack(image: oci.Image, root: Path) -> dict[str, object]:
     root.mkdir(mode=0o755)
     for layer in image.blobs[1:]:
         with tarfile.open(fileobj=BytesIO(layer.data)) as archive:
-            archive.extractall(root, filter="fully_trusted")
+            extract(archive, root, "fully_trusted")
     config: dict[str, object] = json.loads(image.blobs[0].data)["config"]
     return config
 

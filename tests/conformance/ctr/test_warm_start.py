@@ -17,6 +17,7 @@ from tests.conformance.ctr.daemons import IMAGE, Daemon
 from tests.conformance.ctr.test_ctr import Terminal, wait_until
 from toolkit.arch import Arch
 from toolkit.build import bundle
+from toolkit.tree import extract
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 KEEPER = "/run/pinnace/keeper.sock"
@@ -27,7 +28,7 @@ def release(containerd: Daemon) -> Path:
     """Our bundle, unpacked in the arena's scratch directory."""
     place = containerd.arena.scratch / "release"
     with tarfile.open(bundle.build(Arch.from_machine(os.uname().machine), "3.11").path) as archive:
-        archive.extractall(place, filter="tar")
+        extract(archive, place, "tar")
     return place
 
 

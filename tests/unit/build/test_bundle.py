@@ -13,7 +13,7 @@ from toolkit.arch import Arch
 from toolkit.build import bundle
 from toolkit.build.commands import DAEMONS, LAUNCHED, add_commands
 from toolkit.errors import UsageError
-from toolkit.tree import Tree
+from toolkit.tree import Tree, extract
 
 
 def _tree(content: str = "x") -> Tree:
@@ -64,7 +64,7 @@ def test_a_daemon_finds_its_release_through_a_link(name: str, tmp_path: Path) ->
     tree.file("lib/pinnace/cli/__init__.py", "")
     tree.file("lib/pinnace/cli/main.py", "def main(argv):\n    print(argv)\n    return 7\n")
     with tarfile.open(fileobj=BytesIO(tree.tar())) as archive:
-        archive.extractall(tmp_path / "release", filter="data")
+        extract(archive, tmp_path / "release", "data")
     link = tmp_path / name
     os.symlink(tmp_path / "release/bin" / name, link)
     done = subprocess.run(
