@@ -19,7 +19,15 @@ from toolkit.errors import PinnaceError
 from toolkit.paths import LOCKS, PROJECT, RUNTIME
 
 _FAST = ["tests/unit", "tests/property"]
-_PACKAGES = ["debian-archive-keyring", "iproute2", "mmdebstrap", "openssh-client"]
+_PACKAGES = [
+    "debian-archive-keyring",
+    "gcc",
+    "iproute2",
+    "libc6-dev",
+    "mmdebstrap",
+    "openssh-client",
+    "procps",
+]
 _CHECKS: dict[str, list[str]] = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
