@@ -34,14 +34,33 @@ def make(path: str, spec: bytes) -> None:
 
     What a crash left there under the same name is removed first. Raises InvalidArgument for a
     spec that is none.
+
+    Only root may pass: a program with the set-user-id bit in a container's root would otherwise
+    run for every user of the host (CVE-2021-41103). With a user namespace, whose root is another
+    user here, that user's group may.
     """
-    parse_json(spec, "runtime spec")
+    group = _mapped_group(parse_json(spec, "runtime spec"))
     with disk.errors(f"create bundle {path}"):
         remove(path)
         os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
-        os.mkdir(path, 0o711)
+        os.mkdir(path, 0o710 if group else 0o700)
+        if group:
+            os.chown(path, -1, group)
         os.mkdir(os.path.join(path, "rootfs"), 0o711)
     write(path, "config.json", spec)
+
+
+def _mapped_group(spec: Mapping[str, Any]) -> int:
+    """The host's number of the container's group 0, which is 0 without a user namespace."""
+    linux = spec.get("linux")
+    mappings = linux.get("gidMappings") if isinstance(linux, dict) else None
+    for item in mappings if isinstance(mappings, list) else ():
+        if isinstance(item, dict) and item.get("containerID") == 0:
+            host = item.get("hostID")
+            if not isinstance(host, int) or not 0 <= host < 1 << 32:
+                raise InvalidArgument(f"linux.gidMappings: {host!r} is not a group")
+            return host
+    return 0
 
 
 def write(path: str, name: str, data: bytes) -> None:

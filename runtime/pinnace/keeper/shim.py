@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound
 from pinnace.keeper import sockets, worker
-from pinnace.keeper.loop import READ, Loop
+from pinnace.keeper.loop import READ, WRITE, Loop
 from pinnace.keeper.process import (
     CREATED,
     PAUSED,
@@ -26,7 +26,7 @@ from pinnace.keeper.process import (
     record_exit,
     status_of,
 )
-from pinnace.keeper.protocol import Receiver, pack
+from pinnace.keeper.protocol import MAX_FRAME, Receiver, pack
 from pinnace.keeper.stdio import Stdio
 from pinnace.linux import sealed
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 _END_SECONDS = 10.0
+_MAX_UNSENT = 2 * MAX_FRAME
 
 
 class Wanted(NamedTuple):
@@ -343,9 +344,14 @@ class Shim:
             sock.close()
             return
         sock.setblocking(False)
-        connection = Connection(sock)
+        connection = Connection(sock, self._loop)
         self._connections[sock.fileno()] = connection
-        self._loop.watch(sock.fileno(), READ, lambda _: self._readable(connection))
+        self._loop.watch(sock.fileno(), READ, lambda events: self._ready(connection, events))
+
+    def _ready(self, connection: Connection, events: int) -> None:
+        connection.flush()
+        if events & ~WRITE:
+            self._readable(connection)
 
     def _readable(self, connection: Connection) -> None:
         try:
@@ -390,19 +396,41 @@ def _error(number: object, status: int, message: str) -> dict[str, Any]:
 class Connection:
     """A daemon, most likely."""
 
-    __slots__ = ("receiver", "sock", "subscribed")
+    __slots__ = ("_loop", "_unsent", "receiver", "sock", "subscribed")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, loop: Loop) -> None:
+        self._loop = loop
+        self._unsent = bytearray()
         self.sock = sock
         self.receiver = Receiver(sock)
         self.subscribed = False
 
     def send(self, message: dict[str, Any]) -> None:
-        """A peer that is gone or stopped reading gets nothing; it asks for the state when it is back."""
+        """Send as much as fits and the rest later; a frame is never left half sent.
+
+        A container decides how long some answers are (its processes), and a peer when it reads.
+        One that is gone gets nothing, one that reads nothing at all is cut off: both ask for the
+        state when they are back.
+        """
+        self._unsent += pack(message)
+        self.flush()
+        if len(self._unsent) > _MAX_UNSENT:
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # gone already; the loop sees that and closes
+
+    def flush(self) -> None:
+        """Send what the socket takes now, and have the loop say when it takes more."""
         try:
-            self.sock.sendall(pack(message))
+            while self._unsent:
+                del self._unsent[: self.sock.send(self._unsent)]
+        except BlockingIOError:
+            self._loop.change(self.sock.fileno(), READ | WRITE)
         except OSError:
-            return
+            self._unsent.clear()
+        if not self._unsent:
+            self._loop.change(self.sock.fileno(), READ)
 
 
 def _peer_uid(sock: socket.socket) -> int:

@@ -59,6 +59,9 @@ class FakeKernel(Kernel):
         self._record("prctl", option, first, second)
         return 1
 
+    def new_session_keyring(self) -> None:
+        self._record("new_session_keyring")
+
     def set_process_name(self, name: str) -> None:
         self._record("set_process_name", name)
 

@@ -8,6 +8,7 @@ them, so that the order of privileged steps is tested without root. Every failur
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -109,6 +110,18 @@ class Kernel:
         if result == -1:
             raise libc.fail("prctl", option)
         return result
+
+    def new_session_keyring(self) -> None:
+        """keyctl(2), KEYCTL_JOIN_SESSION_KEYRING without a name: let go of the caller's keys.
+
+        A kernel without keys has none to keep; one that forbids the call (a seccomp filter)
+        forbids it to our children, too.
+        """
+        try:
+            libc.syscall("keyctl", libc.SYS_KEYCTL, 1, 0, about="session keyring")
+        except OSError as problem:
+            if problem.errno not in (errno.ENOSYS, errno.EPERM):
+                raise
 
     def set_process_name(self, name: str) -> None:
         """PR_SET_NAME: what ps shows; 15 bytes at most."""

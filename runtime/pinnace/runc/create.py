@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import time
@@ -27,6 +28,8 @@ from pinnace.runc.state import ContainerState
 from pinnace.spec import runtime
 
 Stdio = tuple[int, int, int]
+_EXEC_SECONDS = 30
+_LOOK_MILLISECONDS = 200
 _FAILED = "unable to start container process: "
 
 
@@ -293,11 +296,29 @@ def exec_(
             os.waitpid(stage_one, 0)
 
 
+def _wait_for(channel: Channel, pid: int, deadline: float) -> None:
+    """Wait until there is something to receive; whoever asks must not be held up by a container.
+
+    Raises FailedPrecondition when ``pid`` was stopped, or takes too long.
+    """
+    poll = select.poll()
+    poll.register(channel.socket, select.POLLIN)
+    while not poll.poll(_LOOK_MILLISECONDS):
+        found = proc.stat(pid) if pid else None
+        if found is not None and found.state == "T":
+            raise FailedPrecondition(_FAILED + "something in the container stopped it")
+        if time.monotonic() > deadline:
+            raise FailedPrecondition(_FAILED + f"not ready after {_EXEC_SECONDS} s")
+
+
 def _attend_exec(channel: Channel, state: ContainerState) -> Created:
+    """Follow the new process until it is the program. The container may send it signals meanwhile."""
     pid, terminal = 0, None
     ready = False
+    deadline = time.monotonic() + _EXEC_SECONDS
     try:
         while True:
+            _wait_for(channel, pid, deadline)
             record, fds = channel.receive()
             if record is None and ready:
                 return Created(pid, terminal, state)

@@ -14,6 +14,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -28,6 +29,7 @@ from pinnace.runc.hooks import run_inside
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Privileges, prepare
 
+_NULL = os.makedev(1, 3)
 _FIRST_OTHER = 3  # descriptors after standard input, output and error
 
 
@@ -118,6 +120,7 @@ def stage_two(launch: Launch) -> None:
         raise Error("no namespaces planned")
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
     os.setsid()
+    launch.kernel.new_session_keyring()
     os.umask(0)
     os.environ.clear()
     launch.kernel.set_process_name("pinnace:init")
@@ -204,6 +207,31 @@ def set_stdio(launch: Launch, slave: int | None) -> None:
         copies = [os.dup(fd) for fd in launch.stdio]
         for number, copy in enumerate(copies):
             os.dup2(copy, number)
+        _replace_null()
+
+
+def _replace_null() -> None:
+    """Use the container's /dev/null where a stream is the host's: root inside could change its
+    mode or owner for everybody. Raises Error when the container has none."""
+    streams = [number for number in range(_FIRST_OTHER) if _is_null(number)]
+    if not streams:
+        return
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        null = os.open("/dev/null", flags)
+    except OSError as problem:
+        raise Error(f"/dev/null of the container: {problem.strerror}") from None
+    if not _is_null(null):
+        raise Error("/dev/null of the container is not the null device")
+    os.set_blocking(null, True)
+    for number in streams:
+        os.dup2(null, number)
+    os.close(null)
+
+
+def _is_null(fd: int) -> bool:
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
 
 
 def _forget_imports() -> None:
@@ -236,6 +264,7 @@ def exec_stage_two(launch: Launch) -> None:
     """Become the further process; errors are told before the connection ends without a word."""
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
     os.setsid()
+    launch.kernel.new_session_keyring()
     os.umask(0)
     os.environ.clear()
     slave = None

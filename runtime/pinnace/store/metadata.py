@@ -44,6 +44,7 @@ class Database:
         self._readers_lock = threading.Lock()
         self._closed = False
         with _translated(self.path):
+            self._make_private()
             self._writer = self._connect()
             try:
                 self._check()
@@ -51,6 +52,14 @@ class Database:
             except BaseException:
                 self._writer.close()
                 raise
+
+    def _make_private(self) -> None:
+        """For its owner only: containers' environments hold secrets. SQLite's other files follow."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
