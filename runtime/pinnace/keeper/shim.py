@@ -148,7 +148,13 @@ class Shim:
         if process.exec_id:
             self._require_running()
             streams = self._streams(process)
-            self._made(process, *worker.run(lambda: self._exec(process, streams)))
+            try:
+                made = worker.run(lambda: self._exec(process, streams))
+            except BaseException:
+                # Clients read to the end before they delete what did not start.
+                process.stdio.close()
+                raise
+            self._made(process, *made)
         else:
             worker.run(self._start)
         process.status = RUNNING

@@ -14,11 +14,12 @@ from toolkit.arena import Arena
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[World]:
-    """One daemon for all tests of this directory."""
+    """One daemon with its keeper for all tests of this directory."""
     if os.geteuid() != 0:
         pytest.skip("needs root for namespaces")
     with Arena() as arena:
         world = World(arena)
+        world.start_keeper()
         world.start()
         yield world
 

@@ -107,3 +107,11 @@ class World:
     def first_column(self, *words: str) -> list[str]:
         """The first column of a table that ctr prints, without its heading."""
         return [line.split()[0] for line in self.ok(*words).splitlines()[1:] if line.strip()]
+
+    def status(self, name: str) -> str:
+        """What ``tasks ls`` says of a task; empty when there is none."""
+        for line in self.ok("tasks", "ls").splitlines()[1:]:
+            words = line.split()
+            if words[0] == name:
+                return words[2]
+        return ""
