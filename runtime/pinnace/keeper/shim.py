@@ -156,7 +156,7 @@ class Shim:
                 raise
             self._made(process, *made)
         else:
-            worker.run(self._start)
+            create.start(self._runtime_root, self._wanted.id)
         process.status = RUNNING
         return {"pid": process.pid}
 
@@ -165,11 +165,6 @@ class Shim:
         spec = dict(process.spec or {})
         made = create.exec_(self._runtime_root, self._wanted.id, spec, stdio=streams)
         return {"pid": made.pid}, made.terminal
-
-    def _start(self) -> Outcome:
-        """In a worker: let the container's process run."""
-        create.start(self._runtime_root, self._wanted.id)
-        return {}, None
 
     def do_exec(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Note a further process; :meth:`do_start` starts it."""
@@ -330,14 +325,10 @@ class Shim:
             return
         self._created = False
         try:
-            worker.run(self._delete)
+            # Here and not in a worker: a shim that deletes its container is about to end.
+            control.delete(self._runtime_root, self._wanted.id, force=True)
         finally:
             unmount_all(self._rootfs)
-
-    def _delete(self) -> Outcome:
-        """In a worker: remove the container, of which there may be nothing yet."""
-        control.delete(self._runtime_root, self._wanted.id, force=True)
-        return {}, None
 
     # --- connections -------------------------------------------------------------------------
 
