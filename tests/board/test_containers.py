@@ -10,12 +10,23 @@ from typing import Any
 import pytest
 
 from toolkit import boards
+from toolkit.boards import network
 from toolkit.host import debian_arch
 from toolkit.verify.session import Subject
 
 
 def test_image_is_pulled_through_the_mirror(host: Any, pulled: str) -> None:
     assert pulled in host.run("ctr image ls -q").stdout.split()
+
+
+def test_image_of_the_lab_is_pulled_by_its_own_name_and_runs(host: Any, subject: Subject) -> None:
+    """It stays on the board, for whoever tries `ctr run` next."""
+    if not subject.target.board:
+        pytest.skip("only emulated boards reach the lab registry")
+    image = f"{network.REGISTRY}/library/busybox:latest"
+    done = host.run(f"ctr image pull {image}")
+    assert done.succeeded, done.stderr
+    assert host.run(f"ctr run --rm {image} verify-lab true").succeeded
 
 
 def test_machine_inside_equals_the_board(host: Any, pulled: str) -> None:
