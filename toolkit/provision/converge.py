@@ -116,7 +116,7 @@ class Converge:
         }
         end: dict[str, Any] = {}
         try:
-            for event in agent.converge(message, plan.contents, lambda amount, total: None):
+            for event in agent.converge(message, plan.contents, report.sent):
                 report.event(event)
                 end = event
         finally:

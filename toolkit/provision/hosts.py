@@ -10,7 +10,7 @@ from toolkit.connection.hostkeys import KnownHosts
 from toolkit.connection.ssh import Connection
 from toolkit.connection.sudo import SudoPassword
 from toolkit.errors import UsageError
-from toolkit.inventory.settings import Settings, Target
+from toolkit.inventory.settings import Target
 
 # One machine's mounts, emulators and links: boards are made one after the other.
 _starting = threading.Lock()
@@ -46,8 +46,3 @@ def connect(target: Target, known: KnownHosts, password: SudoPassword) -> Connec
     connection = Connection(target, known, password)
     connection.open()
     return connection
-
-
-def uses_lab(target: Target, settings: Settings) -> bool:
-    """Whether the board pulls from the lab registry: emulated ones do, they have no way out."""
-    return bool(target.board)

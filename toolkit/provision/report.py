@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from rich.text import Text
@@ -23,18 +24,28 @@ class Report:
         self._prefix = prefix
         self._diff = diff
         self.roles: dict[str, dict[str, int]] = {}
-        self.handlers: list[str] = []
+        self._sending = ExitStack()
+        self._upload: console.Step | None = None
+
+    def sent(self, amount: int, total: int) -> None:
+        """Bytes of contents on their way to the board; the first ones begin the step."""
+        if self._upload is None:
+            name = f"{self._prefix}send contents"
+            self._upload = self._sending.enter_context(console.step(name, total=total))
+            self._upload.detail = f"{total / 1024:.0f} KiB"
+        self._upload.advance(amount)
 
     def event(self, event: Mapping[str, Any]) -> None:
+        self._sending.close()
         if event["event"] == "result":
             self._result(event)
         elif event["event"] == "handler":
-            self.handlers.append(event["name"])
             would = "would run" if event["would"] else ""
             console.line("changed", f"{self._prefix}{event['name']}", would)
 
     def close(self) -> None:
         """The count of each role, for roles in which nothing changed too."""
+        self._sending.close()
         for role, counts in self.roles.items():
             status = next(name for name in ("failed", "changed", "ok") if counts.get(name))
             detail = " ".join(f"{name}={count}" for name, count in counts.items())
