@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from pinnace.errors import FailedPrecondition, InvalidArgument, NotFound
-from pinnace.linux import cgroups, mount
+from pinnace.linux import cgroups
 from pinnace.runc import hooks
 from pinnace.runc import state as states
 from pinnace.runc.state import ContainerState, Status
@@ -102,8 +102,9 @@ def update(state_root: str, identifier: str, resources: dict[str, Any]) -> None:
 def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
     """Remove a stopped container; with ``force`` kill it first, and a missing one is fine.
 
-    What is left of it on the host goes: control group, mounts on its root, state. Works as well
-    after its creator or its shim were killed. Raises NotFound, FailedPrecondition.
+    What is left of it on the host goes: control group and state. Its mounts went with its mount
+    namespace; what is mounted on the bundle's root is its maker's. Works as well after its creator
+    or its shim were killed. Raises NotFound, FailedPrecondition.
     """
     try:
         container = states.load(state_root, identifier)
@@ -121,8 +122,6 @@ def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
             group = _group(container)
             group.kill()
             group.delete()
-    if container.rootfs.startswith(container.bundle + "/"):
-        mount.unmount_all(container.rootfs)
     with contextlib.suppress(NotFound, InvalidArgument):
         spec = runtime.load(container.bundle)
         hooks.run_quietly(spec, "poststop", {**container.oci(), "status": "stopped"})

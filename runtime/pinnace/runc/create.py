@@ -97,6 +97,7 @@ class _Creation:
         launch = Launch(self.kernel, spec, state.bundle, theirs, self.privileges, stdio)
         launch.plan, launch.listener, launch.cgroup = self.plan, listener, self.cgroup
         launch.preserved = preserve_fds
+        launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
         try:
             self.stage_one = os.fork()
             if self.stage_one == 0:
@@ -158,10 +159,7 @@ class _Creation:
         self.state.start_time = found.start_time if found else 0
         if self.cgroup is not None:
             self.cgroup.join(pid)
-        score = self.spec["process"].get("oomScoreAdj")
-        if score is not None:
-            with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-                file.write(str(score))
+        _set_oom_score(pid, self.spec["process"].get("oomScoreAdj"))
 
     def _run_hooks(self) -> None:
         told = {**self.state.oci(), "status": "creating"}
@@ -191,6 +189,35 @@ class _Creation:
                 self.cgroup.kill()
                 self.cgroup.delete()
         self.state.remove()
+
+
+def _set_oom_score(pid: int, score: int | None) -> None:
+    if score is None:
+        return
+    try:
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(score))
+    except PermissionError:
+        raise Error(
+            f"oomScoreAdj {score} is refused", hint="lowering it takes CAP_SYS_RESOURCE"
+        ) from None
+
+
+def _forgo_devices(
+    spec: dict[str, Any], cgroup: cgroups.Cgroup | None, privileges: Privileges
+) -> bool:
+    """Where the kernel can't hold device rules: no device files in the image, none to be made.
+
+    Version 2 has no devices controller. Without the right to make device files and with a root
+    mounted nodev, those the runtime made in /dev are the only ones, which is what rules that deny
+    ask for. Gives whether that is so.
+    """
+    rules = ((spec.get("linux") or {}).get("resources") or {}).get("devices") or ()
+    denied = any(not rule.get("allow") for rule in rules)
+    if not denied or (cgroup is not None and cgroup.limits_devices()):
+        return False
+    privileges.drop("CAP_MKNOD")
+    return True
 
 
 def _in_context(record: dict[str, Any]) -> Error:
@@ -281,13 +308,15 @@ def exec_(
         kernel, shape, state.bundle, theirs, privileges, None if process.get("terminal") else stdio
     )
     launch.preserved = preserve_fds
+    if state.cgroup_path:
+        _forgo_devices(spec, cgroups.find(state.cgroup_path), privileges)
     stage_one = os.fork()
     if stage_one == 0:
         ours.close()
         init.run(lambda it: init.exec_stage_one(it, held), launch)
     try:
         theirs.close()
-        return _attend_exec(ours, state)
+        return _attend_exec(ours, state, process.get("oomScoreAdj"))
     finally:
         ours.close()
         for fd in held.values():
@@ -311,7 +340,7 @@ def _wait_for(channel: Channel, pid: int, deadline: float) -> None:
             raise FailedPrecondition(_FAILED + f"not ready after {_EXEC_SECONDS} s")
 
 
-def _attend_exec(channel: Channel, state: ContainerState) -> Created:
+def _attend_exec(channel: Channel, state: ContainerState, score: int | None) -> Created:
     """Follow the new process until it is the program. The container may send it signals meanwhile."""
     pid, terminal = 0, None
     ready = False
@@ -330,6 +359,7 @@ def _attend_exec(channel: Channel, state: ContainerState) -> Created:
                 pid = int(record["pid"])
                 if state.cgroup_path:
                     cgroups.find(state.cgroup_path).join(pid)
+                _set_oom_score(pid, score)
                 channel.send({"joined": True})
             elif "terminal" in record:
                 terminal = fds[0]

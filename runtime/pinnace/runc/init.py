@@ -16,7 +16,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from pinnace.errors import Error
@@ -37,8 +37,18 @@ class Launch:
     """Everything the stages need; made by the creator, inherited through fork."""
 
     __slots__ = (
-        "bundle", "cgroup", "channel", "kernel", "listener", "plan", "preserved", "privileges",
-        "process", "spec", "stdio",
+        "bundle",
+        "cgroup",
+        "channel",
+        "kernel",
+        "listener",
+        "no_devices",
+        "plan",
+        "preserved",
+        "privileges",
+        "process",
+        "spec",
+        "stdio",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +63,7 @@ class Launch:
         self.privileges = privileges
         self.stdio = stdio  # None for a terminal
         self.preserved = 0
+        self.no_devices = False  # the root is mounted nodev
         self.plan: Plan | None = None
         self.listener: socket.socket | None = None
         self.cgroup: Cgroup | None = None
@@ -87,6 +98,7 @@ def stage_one(launch: Launch) -> None:
     if plan is None:
         raise Error("no namespaces planned")
     kernel.prctl(PR_SET_DUMPABLE, 0)
+    _close_others(launch, plan.joined.values())
     if plan.make_user(kernel):
         launch.channel.send({"mappings": os.getpid()})
         launch.channel.expect("mapped")
@@ -104,6 +116,24 @@ def fork_stage_two(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
         run(stage, launch)
     launch.channel.send({"pid": child})
     os._exit(0)
+
+
+def _close_others(launch: Launch, needed: Iterable[int]) -> None:
+    """Close every descriptor of the creator but those needed here.
+
+    A container that waits for its start would hold the creator's connections open, and a
+    descriptor of a host directory is a way out (CVE-2024-21626).
+    """
+    keep = {0, 1, 2, launch.channel.socket.fileno(), *needed, *(launch.stdio or ())}
+    keep.update(range(_FIRST_OTHER, _FIRST_OTHER + launch.preserved))
+    if launch.listener is not None:
+        keep.add(launch.listener.fileno())
+    first = 0
+    for fd in sorted(keep):
+        if first < fd:  # closerange(0, 0) of CPython 3.11 closes everything
+            os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
 
 
 def become_root() -> None:
@@ -182,7 +212,9 @@ def _make_root(launch: Launch, waiting: Callable[[], None]) -> int | None:
         run_inside(spec, "createContainer")
     if linux.get("sysctl"):
         sysctl.apply(linux["sysctl"], launch.plan.own() if launch.plan else set())
-    rootfs.protect(kernel, root, spec)
+    with contextlib.suppress(OSError), root.directory(launch.process["cwd"]):
+        pass  # made if it is missing; going there tells why it can't be
+    rootfs.protect(kernel, root, spec, nodev=launch.no_devices)
     _forget_imports()
     rootfs.pivot(kernel, root)
     return slave
@@ -253,6 +285,7 @@ def _wait_for_start(listener: socket.socket) -> Channel:
 def exec_stage_one(launch: Launch, held: dict[str, int]) -> None:
     """For a further process: enter the namespaces of the container, fork, report the pid."""
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
+    _close_others(launch, held.values())
     _forget_imports()
     namespaces.enter(launch.kernel, held)
     if "user" in held:

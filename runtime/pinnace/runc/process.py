@@ -65,6 +65,11 @@ class Privileges:
             raise InvalidArgument(f"process.capabilities: {problem}") from None
         self.filter = seccomp.Filter(profile) if profile else None
 
+    def drop(self, name: str) -> None:
+        """Take a capability out of every set."""
+        bit = capabilities.mask([name])
+        self.sets = {kind: bits & ~bit for kind, bits in self.sets.items()}
+
 
 def prepare(kernel: Kernel, process: dict[str, Any], privileges: Privileges) -> Prepared:
     """Turn the calling process, already in the namespaces and the root, into the configured one.
@@ -83,8 +88,11 @@ def prepare(kernel: Kernel, process: dict[str, Any], privileges: Privileges) -> 
         privileges.filter.load()
     sets = privileges.sets
     capabilities.drop_bounding(kernel, sets["bounding"], privileges.bounding)
+    refused = _change_directory(process["cwd"])
     _change_user(kernel, user, uid, gid)
-    _change_directory(process["cwd"])
+    if refused and (refused := _change_directory(process["cwd"])):
+        # Only the user may go there (NFS, FUSE), or nobody.
+        raise _no_directory(process["cwd"], refused)
     capabilities.apply(
         kernel, sets["effective"], sets["permitted"], sets["inheritable"], sets["ambient"]
     )
@@ -176,15 +184,26 @@ def _own_stdio(uid: int) -> None:
                     raise
 
 
-def _change_directory(cwd: str) -> None:
-    """Go to the working directory and make sure that it is inside (CVE-2024-21626)."""
+def _no_directory(cwd: str, problem: OSError) -> Error:
+    reason = executable.words(problem)
+    return Error(f"chdir to cwd ({cwd!r}) set in config.json failed: {reason}")
+
+
+def _change_directory(cwd: str) -> OSError | None:
+    """Go to the working directory and make sure that it is inside (CVE-2024-21626).
+
+    Gives the error back when permission is denied: another user may have it.
+    """
     try:
         os.chdir(cwd)
+    except PermissionError as problem:
+        return problem
     except OSError as problem:
-        raise Error(f"chdir to cwd ({cwd!r}) set in config.json failed: {executable.words(problem)}") from None  # fmt: skip
+        raise _no_directory(cwd, problem) from None
     try:
         inside = os.getcwd().startswith("/")
     except OSError:
         inside = False
     if not inside:
         raise Error("current working directory is outside of container mount namespace root")
+    return None

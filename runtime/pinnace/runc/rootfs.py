@@ -94,10 +94,10 @@ def _mount_one(
     target = os.path.normpath("/" + item["destination"])
     kind = item.get("type") or ""
     if parsed.flags & mnt.MS_BIND or kind == "bind":
-        _check_below_proc(target, item.get("source") or "")
+        _check_below_proc(root, target)
         _bind(kernel, root, item.get("source") or "", target, parsed, bundle)
         return
-    _check_below_proc(target, "")
+    _check_below_proc(root, target)
     if kind in ("proc", "sysfs"):
         _check_ordinary(root, target, kind)
     if kind in ("cgroup", "cgroup2"):
@@ -112,6 +112,7 @@ def _mount_filesystem(
     kind = item.get("type") or ""
     data = parsed.data
     with root.directory(target) as place:
+        _check_below_proc(root, target, place)
         if kind == "tmpfs" and "mode=" not in data:
             mode = stat.S_IMODE(os.stat(descriptor(place)).st_mode)
             data = ",".join(part for part in (data, f"mode={mode:o}") if part)
@@ -134,6 +135,7 @@ def _bind(
     holder = root.directory if os.path.isdir(source) else root.file
     os.stat(source)  # a missing source is named as such, and no target is made for it
     with holder(target) as place:
+        _check_below_proc(root, target, place)
         kernel.mount(source, place, "", parsed.flags & _BIND | mnt.MS_BIND)
     with root.existing(target) as place:
         if parsed.flags & ~_BIND or parsed.clear:
@@ -168,15 +170,27 @@ def _check_ordinary(root: Root, target: str, kind: str) -> None:
             raise Error(f"filesystem {kind!r} must be mounted on ordinary directory {target}")
 
 
-def _check_below_proc(target: str, source: str) -> None:
-    """Nothing may cover parts of /proc: security modules are configured through it."""
+def _check_below_proc(root: Root, target: str, place: str | None = None) -> None:
+    """Nothing may cover parts of /proc: security modules are configured through it.
+
+    Checked by name, before anything is made there, and again where ``place`` really is: an image's
+    symlink may lead into the container's /proc (CVE-2019-16884, CVE-2025-52881).
+    """
+    if place is not None:
+        real = os.readlink(place)
+        target = real.removeprefix(root.path) if real.startswith(root.path + "/") else target
     if not target.startswith("/proc/") or target in _PROC_FILES:
         return
     raise InvalidArgument(f'"{target}" cannot be mounted because it is inside /proc')
 
 
-def protect(kernel: Kernel, root: Root, spec: dict[str, Any]) -> None:
-    """Mask paths, make others read-only, then the root itself if asked for."""
+def protect(
+    kernel: Kernel, root: Root, spec: dict[str, Any], *, nodev: bool = False
+) -> None:  # fmt: skip
+    """Mask paths, make others read-only, then the root itself if asked for.
+
+    With ``nodev`` device files that the image brought do nothing.
+    """
     linux = spec.get("linux") or {}
     for path in linux.get("readonlyPaths") or ():
         with _if_there(), root.existing(path) as place:
@@ -186,10 +200,12 @@ def protect(kernel: Kernel, root: Root, spec: dict[str, Any]) -> None:
     for path in linux.get("maskedPaths") or ():
         with _if_there(), root.existing(path) as place:
             _mask(kernel, place)
-    if spec["root"].get("readonly"):
+    flags = mnt.MS_RDONLY if spec["root"].get("readonly") else 0
+    flags |= mnt.MS_NODEV if nodev else 0
+    if flags:
         root.reopen()
         place = f"/proc/self/fd/{root.fd}"
-        remount_bind(kernel, place, mnt.MS_RDONLY | os.statvfs(place).f_flag & 0xE)
+        remount_bind(kernel, place, flags | os.statvfs(place).f_flag & 0xF)
 
 
 @contextlib.contextmanager

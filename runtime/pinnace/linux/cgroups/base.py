@@ -43,6 +43,10 @@ class Cgroup:
         """Usage in the shape of containerd's cgroup metrics message of this version."""
         raise NotImplementedError
 
+    def limits_devices(self) -> bool:
+        """Whether device rules hold here; where not, ``apply`` leaves them out."""
+        return False
+
     def oom_kills(self) -> int:
         """How many processes the kernel killed here for memory; 0 when it does not count."""
         raise NotImplementedError
@@ -87,10 +91,24 @@ class Cgroup:
         for directory in self.directories():
             for place, _, _ in os.walk(directory, topdown=False):
                 _remove(place, deadline)
+            _remove_empty_parents(directory)
 
 
 class Unsupported(FailedPrecondition):
     """A limit was asked for that this kernel, as booted, cannot enforce."""
+
+
+_BOOT_OPTIONS = {"memory": "cgroup_enable=memory", "cpuset": "cgroup_enable=cpuset"}
+
+
+def unsupported(controller: str, name: str) -> Unsupported:
+    """The error for control file ``name``, with the boot option that brings the controller."""
+    option = _BOOT_OPTIONS.get(controller)
+    hint = f"add {option} to the kernel command line and reboot" if option else ""
+    return Unsupported(
+        f"{name} cannot be set: this kernel runs without the {controller} cgroup controller",
+        hint=hint,
+    )
 
 
 def read(directory: str, name: str) -> str:
@@ -138,6 +156,26 @@ def kill_quietly(pid: int) -> None:
     """SIGKILL; a process that is gone is fine."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def make(directory: str) -> None:
+    """Make ``directory`` and those above it, against a removal that takes an empty parent away."""
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            os.makedirs(directory, exist_ok=True)
+            return
+    os.makedirs(directory, exist_ok=True)
+
+
+def _remove_empty_parents(directory: str) -> None:
+    """Groups that only held this one go, too; systemd's units are systemd's."""
+    parent = os.path.dirname(directory)
+    while not os.path.ismount(parent) and not parent.endswith((".slice", ".scope", ".service")):
+        try:
+            os.rmdir(parent)
+        except OSError:
+            return  # others use it
+        parent = os.path.dirname(parent)
 
 
 def _remove(directory: str, deadline: float) -> None:

@@ -10,7 +10,17 @@ import os
 import time
 from typing import Any
 
-from pinnace.linux.cgroups.base import Cgroup, Unsupported, kill_quietly, number, pairs, read, write
+from pinnace.linux.cgroups.base import (
+    Cgroup,
+    Unsupported,
+    kill_quietly,
+    make,
+    number,
+    pairs,
+    read,
+    unsupported,
+    write,
+)
 
 _BLKIO_LISTS = {
     "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
@@ -18,6 +28,11 @@ _BLKIO_LISTS = {
     "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
     "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
 }
+# The kernel's names where those of containerd's metrics differ.
+_MEMORY_NAMES = {
+    "pgpgin": "pg_pg_in", "pgpgout": "pg_pg_out", "pgfault": "pg_fault",
+    "pgmajfault": "pg_maj_fault", "hierarchical_memsw_limit": "hierarchical_swap_limit",
+}  # fmt: skip
 _BLKIO_STATS = {
     "io_service_bytes_recursive": "blkio.throttle.io_service_bytes_recursive",
     "io_serviced_recursive": "blkio.throttle.io_serviced_recursive",
@@ -47,7 +62,7 @@ class LegacyCgroup(Cgroup):
 
     def create(self) -> None:
         for directory in self.directories():
-            os.makedirs(directory, exist_ok=True)
+            make(directory)
         if "cpuset" in self.hierarchies:
             self._inherit_cpuset()
 
@@ -73,9 +88,7 @@ class LegacyCgroup(Cgroup):
     def _write(self, controller: str, name: str, value: object) -> None:
         directory = self.directory(controller)
         if not directory:
-            raise Unsupported(
-                f"{name} cannot be set: this kernel runs without the {controller} cgroup controller"
-            )
+            raise unsupported(controller, name)
         write(directory, name, str(value))
 
     def _apply_memory(self, memory: dict[str, Any]) -> None:
@@ -86,7 +99,7 @@ class LegacyCgroup(Cgroup):
         if swap is not None and limit is not None and (swap == -1 or swap > current):
             order.reverse()
         for name, value in order:
-            if value:
+            if value and (value > 0 or "memory" in self.hierarchies):
                 self._write("memory", name, value)
         for key, name in (
             ("reservation", "memory.soft_limit_in_bytes"),
@@ -114,8 +127,8 @@ class LegacyCgroup(Cgroup):
                 self._write(controller, name, cpu[key])
 
     def _apply_pids(self, limits: dict[str, Any]) -> None:
-        limit = limits.get("limit")
-        if limit is not None:
+        limit = limits.get("limit") or 0
+        if limit > 0 or (limit < 0 and "pids" in self.hierarchies):
             self._write("pids", "pids.max", limit if limit > 0 else "max")
 
     def _apply_block_io(self, block_io: dict[str, Any]) -> None:
@@ -130,13 +143,21 @@ class LegacyCgroup(Cgroup):
                 self._write("blkio", name, rule)
 
     def _apply_devices(self, rules: list[dict[str, Any]]) -> None:
-        """Rules in order; a kernel without the controller refuses a deny but not an allow."""
+        """Rules in order; without the controller there are none (``limits_devices``)."""
+        if not self.limits_devices():
+            return
         for rule in rules:
-            if not rule.get("allow") and "devices" not in self.hierarchies:
-                raise Unsupported("devices cannot be denied: no devices cgroup controller")
             name = "devices.allow" if rule.get("allow") else "devices.deny"
-            if "devices" in self.hierarchies:
-                self._write("devices", name, device_rule(rule))
+            text = device_rule(rule)
+            if rule.get("allow") and text.startswith("a ") and self._all_devices():
+                continue  # so already, and a group below a limited one may not repeat it
+            self._write("devices", name, text)
+
+    def _all_devices(self) -> bool:
+        return read(self.directory("devices"), "devices.list").startswith("a ")
+
+    def limits_devices(self) -> bool:
+        return "devices" in self.hierarchies
 
     def freeze(self, frozen: bool) -> None:
         directory = self.directory("freezer")
@@ -207,7 +228,9 @@ def device_rule(rule: dict[str, Any]) -> str:
 
 
 def _memory_stats(directory: str) -> dict[str, Any]:
-    result: dict[str, Any] = dict(pairs(directory, "memory.stat"))
+    result: dict[str, Any] = {
+        _MEMORY_NAMES.get(key, key): value for key, value in pairs(directory, "memory.stat").items()
+    }
     groups = (("usage", "memory."), ("swap", "memory.memsw."), ("kernel", "memory.kmem."), ("kernel_tcp", "memory.kmem.tcp."))  # fmt: skip
     for key, prefix in groups:
         result[key] = {

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from typing import Any
 
-from pinnace.linux.cgroups.base import Cgroup, Unsupported, number, pairs, read, write
+from pinnace.linux.cgroups.base import (
+    Cgroup,
+    Unsupported,
+    make,
+    number,
+    pairs,
+    read,
+    unsupported,
+    write,
+)
 
 
 class UnifiedCgroup(Cgroup):
@@ -29,7 +37,7 @@ class UnifiedCgroup(Cgroup):
         for part in self.path.strip("/").split("/"):
             _enable_controllers(place)
             place = f"{place}/{part}"
-            os.makedirs(place, exist_ok=True)
+            make(place)
 
     def apply(self, resources: dict[str, Any]) -> None:
         for controller, name, value in settings(resources):
@@ -38,9 +46,9 @@ class UnifiedCgroup(Cgroup):
     def _write(self, controller: str, name: str, value: str) -> None:
         available = read(self.directory, "cgroup.controllers").split()
         if controller and controller not in available:
-            raise Unsupported(
-                f"{name} cannot be set: this kernel runs without the {controller} cgroup controller"
-            )
+            if value == "max":
+                return  # no controller, no limit: that is what was asked for
+            raise unsupported(controller, name)
         write(self.directory, name, value)
 
     def freeze(self, frozen: bool) -> None:
