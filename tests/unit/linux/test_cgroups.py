@@ -89,8 +89,18 @@ def test_a_limit_without_its_controller_is_refused(tmp_path: Path) -> None:
     group = hierarchy(tmp_path, "pids")
     with pytest.raises(Unsupported, match="without the memory cgroup controller"):
         group.apply({"memory": {"limit": 1 << 20}})
-    with pytest.raises(Unsupported, match="devices"):
-        group.apply({"devices": [{"allow": False, "access": "rwm"}]})
+    with pytest.raises(Unsupported, match="cgroup_enable=memory"):
+        group.apply({"memory": {"limit": 1 << 20}})
+
+
+def test_what_is_unlimited_needs_no_controller(tmp_path: Path) -> None:
+    group = hierarchy(tmp_path, "cpu")
+    group.apply({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}})
+
+
+def test_a_group_says_whether_it_holds_device_rules(tmp_path: Path) -> None:
+    assert not hierarchy(tmp_path, "pids").limits_devices()
+    assert not v2.UnifiedCgroup("/x", str(tmp_path)).limits_devices()
 
 
 def test_version_2_settings() -> None:

@@ -1,0 +1,1 @@
+"""The low-level runtime on the real kernel."""

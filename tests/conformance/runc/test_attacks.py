@@ -1,0 +1,271 @@
+"""Hostile images and configurations: each test is an attack that another runtime once fell for."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinnace.errors import Error, InvalidArgument
+from pinnace.linux.cgroups.v1 import LegacyCgroup
+from pinnace.runc import container, init, process
+from tests.conformance.runc.conftest import Box
+
+pytestmark = pytest.mark.root
+
+
+def _bind(box: Box, source: Path, target: str, *options: str) -> None:
+    box.spec["mounts"].append(
+        {
+            "destination": target,
+            "type": "bind",
+            "source": str(source),
+            "options": ["bind", *options],
+        }
+    )
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A directory of the host that no container may reach."""
+    place = tmp_path / "host"
+    place.mkdir()
+    (place / "secret").write_text("secret")
+    return place
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    place = tmp_path / "volume"
+    place.mkdir()
+    (place / "marker").write_text("volume")
+    return place
+
+
+def test_a_mount_target_that_is_an_absolute_symlink(box: Box, host: Path, volume: Path) -> None:
+    """CVE-2021-30465: the link counts from the container's root, never the host's."""
+    (box.root / "data").symlink_to(host)
+    _bind(box, volume, "/data")
+    ended = box.run("cat", f"{host}/marker")
+    assert ended.output == "volume"
+    assert (host / "secret").exists()
+    assert not (host / "marker").exists()
+
+
+def test_a_mount_target_that_climbs_out(box: Box, host: Path, volume: Path) -> None:
+    climb = "../" * 40 + str(host).lstrip("/")
+    (box.root / "data").symlink_to(climb)
+    _bind(box, volume, f"/data/{climb}/made")
+    box.run("true")
+    assert os.listdir(host) == ["secret"]
+
+
+def test_proc_that_is_a_symlink(box: Box, host: Path) -> None:
+    """CVE-2019-19921: a fake /proc would receive what is written there."""
+    (box.root / "proc").symlink_to("/fake")
+    (box.root / "fake").mkdir()
+    with pytest.raises(Error, match="must be mounted on ordinary directory"):
+        box.create("true")
+
+
+def test_sys_below_a_symlink(box: Box) -> None:
+    (box.root / "fake").mkdir()
+    (box.root / "link").symlink_to("fake")
+    box.spec["mounts"].append({"destination": "/link/sys", "type": "sysfs", "source": "sysfs"})
+    with pytest.raises(Error, match="must be mounted on ordinary directory"):
+        box.create("true")
+
+
+@pytest.mark.parametrize("target", ["/proc/self/attr", "/proc/sys/kernel", "/data"])
+def test_covering_parts_of_proc(box: Box, volume: Path, target: str) -> None:
+    """CVE-2019-16884: by name, and through a link of the image."""
+    (box.root / "data").symlink_to("/proc/sys")
+    _bind(box, volume, target)
+    with pytest.raises(InvalidArgument, match="inside /proc"):
+        box.create("true")
+
+
+def test_covering_parts_of_proc_with_a_tmpfs(box: Box) -> None:
+    (box.root / "data").symlink_to("/proc/sys")
+    box.spec["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs"})
+    with pytest.raises(InvalidArgument, match="inside /proc"):
+        box.create("true")
+
+
+def test_a_masked_path_is_not_masked_with_the_images_null(box: Box) -> None:
+    """CVE-2025-31133: the container's /dev/null may be a link to what shall be shown."""
+    box.spec["mounts"] = [each for each in box.spec["mounts"] if each["destination"] != "/dev"]
+    (box.root / "dev").mkdir()
+    (box.root / "dev/null").symlink_to("/proc/sys/kernel/core_pattern")
+    box.linux["maskedPaths"] = ["/proc/timer_list"]
+    box.background("sleep", "100")
+    ended = box.exec("stat", "-c", "%t:%T", "/proc/timer_list")
+    assert ended.output.strip() == "1:3"
+
+
+def test_dev_links_of_the_image_reach_nothing_outside(box: Box, host: Path) -> None:
+    """CVE-2025-52565: nothing is made or mounted where an image's /dev/console points."""
+    box.spec["mounts"] = [each for each in box.spec["mounts"] if each["destination"] != "/dev"]
+    (box.root / "dev").mkdir()
+    (box.root / "dev/console").symlink_to(host / "console")
+    box.spec["process"]["terminal"] = True
+    with pytest.raises(Error, match="dangling symlink"):
+        box.create("true")
+    assert os.listdir(host) == ["secret"]
+
+
+@pytest.mark.parametrize("lowest", [3, 20, 100])
+def test_a_working_directory_in_a_leaked_descriptor(box: Box, host: Path, lowest: int) -> None:
+    """CVE-2024-21626: /proc/self/fd/N of a host directory as cwd."""
+    first = os.open(host, os.O_RDONLY)
+    leaked = fcntl.fcntl(first, fcntl.F_DUPFD, lowest)
+    try:
+        box.spec["process"]["cwd"] = f"/proc/self/fd/{leaked}"
+        with pytest.raises(Error, match=r"cwd|current working directory"):
+            box.create("cat", "secret")
+    finally:
+        os.close(first)
+        os.close(leaked)
+
+
+def test_an_exec_with_a_leaked_descriptor(box: Box, host: Path) -> None:
+    leaked = os.open(host, os.O_RDONLY)
+    os.set_inheritable(leaked, True)
+    box.background("sleep", "100")
+    try:
+        with pytest.raises(Error, match=r"cwd|current working directory"):
+            box.exec("cat", "secret", cwd=f"/proc/self/fd/{leaked}")
+        assert box.exec("ls", "/proc/self/fd").output.split() == ["0", "1", "2", "3"]
+    finally:
+        os.close(leaked)
+
+
+def test_python_modules_of_the_image_are_never_imported(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between pivot and exec the host's interpreter runs with the image's files.
+
+    Stands for any import that is forgotten there: it must fail, not run the image's code as root.
+    """
+    for place in {entry for entry in sys.path if entry.startswith("/")}:
+        if os.path.isdir(place):
+            inside = box.root / place.lstrip("/")
+            inside.mkdir(parents=True, exist_ok=True)
+            (inside / "pinnace_trap.py").write_text("open('/owned', 'w').close()")
+    prepare = process.prepare
+
+    def forgetful(*args: Any) -> Any:
+        importlib.import_module("pinnace_trap")
+        return prepare(*args)
+
+    monkeypatch.setattr(init, "prepare", forgetful)
+    with pytest.raises(Error, match="pinnace_trap"):
+        box.create("true")
+    assert not (box.root / "owned").exists()
+
+
+def test_the_runtime_in_proc_is_out_of_reach(box: Box) -> None:
+    """CVE-2019-5736: a container waits for the runtime to join, and opens its /proc/PID/exe.
+
+    The loop looks at every process that appears while further processes are started.
+    """
+    script = (
+        "while :; do for p in /proc/[0-9]*; do case $p in /proc/1|/proc/$$) ;; *)"
+        " t=$(readlink $p/exe 2>/dev/null); case $t in *python*) echo $t >> /seen ;; esac ;;"
+        " esac; done; done"
+    )
+    box.background("sh", "-c", script)
+    for _ in range(30):
+        assert box.exec("true").status == 0
+    assert not (box.root / "seen").exists()
+
+
+def test_running_proc_self_exe_is_running_the_containers_own(box: Box) -> None:
+    """The other half of CVE-2019-5736: an entry point that is the runtime itself."""
+    (box.root / "entry").write_text("#!/proc/self/exe\n")
+    (box.root / "entry").chmod(0o755)
+    before = os.stat(sys.executable)
+    with_exe = [["/proc/self/exe"], ["/entry"]]
+    for args in with_exe:
+        try:
+            made = box.create(*args)
+            box.start()
+        except Error:
+            pass
+        else:
+            box.ended(made.pid)
+        container.delete(box.id, box.state_root, force=True)
+    after = os.stat(sys.executable)
+    assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+
+
+def _device() -> tuple[int, int]:
+    """A harmless character device that this process can open and that no container gets."""
+    for path in ("/dev/fuse", "/dev/net/tun", "/dev/loop-control", "/dev/kmsg"):
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+        except OSError:
+            continue
+        device = os.stat(path).st_rdev
+        return os.major(device), os.minor(device)
+    pytest.skip("this machine has no device that root may open")
+
+
+def test_a_device_file_in_the_image_opens_nothing(box: Box) -> None:
+    os.mknod(box.root / "device", stat.S_IFCHR | 0o666, os.makedev(*_device()))
+    ended = box.sh(": < /device && echo opened")
+    assert ended.output == ""
+    assert "not permitted" in ended.error
+
+
+def test_a_device_file_made_inside_opens_nothing(box: Box) -> None:
+    major, minor = _device()
+    ended = box.sh(f"mknod /dev/mine c {major} {minor}; : < /dev/mine && echo opened")
+    assert ended.output == ""
+
+
+def test_devices_are_out_of_reach_without_a_devices_controller(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on cgroup v2: the root is nodev, and device files can't be made."""
+    monkeypatch.setattr(LegacyCgroup, "limits_devices", lambda _: False)
+    major, minor = _device()
+    os.mknod(box.root / "device", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+    script = f"mknod /dev/mine c {major} {minor} && echo made; (: < /device) && echo opened; : > /dev/null && echo null"
+    ended = box.sh(script)
+    assert ended.output == "null\n"
+    box.background("sleep", "100")
+    assert box.exec("sh", "-c", script).output == "null\n"
+
+
+def test_the_start_socket_is_roots_alone(box: Box) -> None:
+    box.create("true")
+    directory = Path(box.state_root, box.id)
+    assert stat.S_IMODE((directory / "start.sock").stat().st_mode) & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../x", "", "a\0b", "-" * 2000])
+def test_an_id_is_never_a_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        container.state(name, str(tmp_path))
+
+
+def test_a_cgroup_path_does_not_climb(box: Box) -> None:
+    box.linux["cgroupsPath"] = f"/pinnace-tests/x/../../../../{box.id}"
+    box.linux["resources"]["pids"] = {"limit": 9}
+    pid = box.background("sleep", "100")
+    assert f"/{box.id}" in Path(f"/proc/{pid}/cgroup").read_text()
+    assert ".." not in Path(f"/proc/{pid}/cgroup").read_text()
+
+
+def test_the_passwd_of_an_image_is_not_a_trap(box: Box, host: Path) -> None:
+    """A FIFO would block for ever, a link to the host would read it."""
+    (box.root / "etc").mkdir()
+    os.mkfifo(box.root / "etc/passwd")
+    assert box.sh("echo $HOME").output == "/\n"
