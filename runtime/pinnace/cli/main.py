@@ -19,6 +19,7 @@ PROGRAMS = {
     "ctr": "pinnace.cli.ctr:main",
     "pinnaced": "pinnace.cli.pinnaced:main",
     "containerd": "pinnace.cli.pinnaced:main",
+    "runc": "pinnace.cli.runc:main",
 }
 """Program name to the function that takes the words behind it and returns an exit status."""
 

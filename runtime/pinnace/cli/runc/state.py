@@ -1,0 +1,24 @@
+"""``runc state``: a container's state as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from pinnace.cli.runc import common
+from pinnace.runc import container
+
+if TYPE_CHECKING:
+    from pinnace.cli.options import Call, Flag
+
+USAGE = "CONTAINER"
+FLAGS: tuple[Flag, ...] = ()
+
+
+def run(call: Call) -> int:
+    found = container.state(*common.container_of(call))
+    del found["started"]
+    found.setdefault("pid", 0)
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return 0
