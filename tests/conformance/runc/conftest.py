@@ -81,6 +81,7 @@ class Box:
         self.spec: dict[str, Any] = oci.default_spec(self.id, "pinnace-tests")
         self.spec["process"]["env"] = ["PATH=/bin"]
         self.spec["root"]["path"] = "rootfs"
+        self.stdin = "/dev/null"
         self.files = [directory / name for name in ("output", "error")]
 
     def set_args(self, *args: str) -> None:
@@ -100,7 +101,7 @@ class Box:
 
     @contextlib.contextmanager
     def _streams(self) -> Iterator[container.Stdio]:
-        fds = [os.open("/dev/null", os.O_RDONLY)]
+        fds = [os.open(self.stdin, os.O_RDONLY)]
         fds += [os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) for path in self.files]
         try:
             yield container.Stdio(*fds)

@@ -104,6 +104,7 @@ def test_a_masked_path_is_not_masked_with_the_images_null(box: Box) -> None:
     (box.root / "dev").mkdir()
     (box.root / "dev/null").symlink_to("/proc/sys/kernel/core_pattern")
     box.linux["maskedPaths"] = ["/proc/timer_list"]
+    box.stdin = "/proc/version"  # a stream to nowhere would have been refused already
     box.background("sleep", "100")
     ended = box.exec("stat", "-c", "%t:%T", "/proc/timer_list")
     assert ended.output.strip() == "1:3"
