@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pinnace.errors import Error, InvalidArgument
@@ -131,6 +131,18 @@ def change(root: Path, members: list[Member], removed: list[str]) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(layers(), layers(), st.lists(NAMES, max_size=3), st.booleans())
+@example(
+    [("file", "a", 0o600, 0, b"", "a")],
+    [("file", "a", 0o600, 0, b"", "a"), ("hard", "b", 0o600, 0, b"", "a")],
+    [],
+    False,
+)
+@example(
+    [("file", "b", 0o600, 0, b"", "b")],
+    [("file", "b", 0o600, 0, b"", "b"), ("hard", "a", 0o600, 0, b"", "b")],
+    [],
+    False,
+)
 def test_a_diff_applied_gives_the_other_tree(
     before: list[Member], after: list[Member], removed: list[str], compress: bool
 ) -> None:

@@ -108,7 +108,8 @@ class _Differ:
         self._upper = os.fsencode(upper)
         self._writer = writer
         self._sink = sink
-        self._links: dict[tuple[int, int], bytes] = {}
+        self._links: dict[tuple[int, int], bytes] = {}  # inode to the first name it was seen by
+        self._written: set[bytes] = set()  # names of files with links that are in the layer
         # Directories on the way that are the same on both sides: written once something in them
         # is, so that they keep their looks wherever the layer is applied.
         self._waiting: list[tuple[bytes, os.stat_result]] = []
@@ -144,7 +145,7 @@ class _Differ:
             self._whiteout(path)
             return None
         is_directory = stat.S_ISDIR(new.st_mode)
-        if old is None or not self._same(path, old, new):
+        if old is None or not self._same(path, old, new) or not self._linked_alike(path, old, new):
             self._write(path + b"/" if is_directory else path, new)
         elif is_directory:
             self._waiting.append((path + b"/", new))
@@ -169,6 +170,21 @@ class _Differ:
         if (old.st_ino, old.st_ctime_ns) == (new.st_ino, new.st_ctime_ns):
             return True
         return _same_content(lower, upper)
+
+    def _linked_alike(self, path: bytes, old: os.stat_result, new: os.stat_result) -> bool:
+        """Whether an unchanged file is the same as the same earlier names as before.
+
+        A name that links to it and was written already, or is new, must become a link again.
+        """
+        if stat.S_ISDIR(new.st_mode) or new.st_nlink == 1:
+            return True
+        first = self._links.setdefault((new.st_dev, new.st_ino), path)
+        if first == path:
+            return True
+        if first in self._written:
+            return False
+        before = _status(os.path.join(self._lower, first))
+        return before is not None and os.path.samestat(before, old)
 
     def _whiteout(self, path: bytes) -> None:
         folder, _, name = path.rpartition(b"/")
@@ -206,6 +222,7 @@ class _Differ:
         )
         if kind != tar.DIRECTORY and status.st_nlink > 1:
             first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            self._written.add(path)
             if first != path:
                 link = header._replace(kind=tar.HARD_LINK, size=0, linkname=first, xattrs={})
                 self._writer.start(link)
