@@ -208,7 +208,7 @@ def _forgo_devices(
 ) -> bool:
     """Where the kernel can't hold device rules: no device files in the image, none to be made.
 
-    Version 2 has no devices controller. Without the right to make device files and with a root
+    That is a kernel without the devices controller and without BPF for control groups. Without the right to make device files and with a root
     mounted nodev, those the runtime made in /dev are the only ones, which is what rules that deny
     ask for. Gives whether that is so.
     """

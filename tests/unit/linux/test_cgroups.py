@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pinnace.linux import cgroups
-from pinnace.linux.cgroups import v1, v2
+from pinnace.linux.cgroups import device_filter, v1, v2
 from pinnace.linux.cgroups.base import Unsupported
 from pinnace.linux.mountinfo import MountPoint, parse
 
@@ -98,9 +98,13 @@ def test_what_is_unlimited_needs_no_controller(tmp_path: Path) -> None:
     group.apply({"memory": {"limit": -1, "swap": -1}, "pids": {"limit": -1}})
 
 
-def test_a_group_says_whether_it_holds_device_rules(tmp_path: Path) -> None:
+@pytest.mark.parametrize("available", [True, False])
+def test_a_group_says_whether_it_holds_device_rules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available: bool
+) -> None:
+    monkeypatch.setattr(device_filter, "is_available", lambda: available)
     assert not hierarchy(tmp_path, "pids").limits_devices()
-    assert not v2.UnifiedCgroup("/x", str(tmp_path)).limits_devices()
+    assert v2.UnifiedCgroup("/x", str(tmp_path)).limits_devices() is available
 
 
 def test_version_2_settings() -> None:

@@ -6,6 +6,7 @@ import errno
 import time
 from typing import Any
 
+from pinnace.linux.cgroups import device_filter
 from pinnace.linux.cgroups.base import (
     Cgroup,
     Unsupported,
@@ -42,6 +43,8 @@ class UnifiedCgroup(Cgroup):
     def apply(self, resources: dict[str, Any]) -> None:
         for controller, name, value in settings(resources):
             self._write(controller, name, value)
+        if resources.get("devices") and self.limits_devices():
+            device_filter.attach(self.directory, resources["devices"])
 
     def _write(self, controller: str, name: str, value: str) -> None:
         available = read(self.directory, "cgroup.controllers").split()
@@ -50,6 +53,9 @@ class UnifiedCgroup(Cgroup):
                 return  # no controller, no limit: that is what was asked for
             raise unsupported(controller, name)
         write(self.directory, name, value)
+
+    def limits_devices(self) -> bool:
+        return device_filter.is_available()
 
     def freeze(self, frozen: bool) -> None:
         write(self.directory, "cgroup.freeze", "1" if frozen else "0")
