@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import threading
 import uuid
@@ -147,6 +148,8 @@ class Process:
             self._channel.sendall(password.get(self._host).encode() + b"\n")
         except HostFailed as problem:
             self._refused = problem
-            self._channel.close()
-        except (OSError, paramiko.SSHException):
+            # The reader wakes up as this begins and may end the connection before it is sent.
+            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                self._channel.close()
+        except (OSError, EOFError, paramiko.SSHException):
             return
