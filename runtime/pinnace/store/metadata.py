@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pinnace.errors import DataLoss, Error, FailedPrecondition, ResourceExhausted, Unavailable
+from pinnace.store import disk
 from pinnace.store.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -55,11 +56,12 @@ class Database:
 
     def _make_private(self) -> None:
         """For its owner only: containers' environments hold secrets. SQLite's other files follow."""
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.fchmod(fd, 0o600)
-        finally:
-            os.close(fd)
+        with disk.errors(f"open {self.path}"):
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.fchmod(fd, 0o600)
+            finally:
+                os.close(fd)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
