@@ -23,6 +23,8 @@ def add_to(tree: Tree, folder: str) -> None:
     Raises :class:`PinnaceError` when one cannot be fetched, has the wrong hash, or holds compiled
     code, which no board could run.
     """
+    if not versions():
+        return  # pip takes an empty list for a mistake
     key = content_key(LOCK.read_text())
     made = kept_tree(cache_dir("dependencies") / key, _install)
     for path in sorted(made.rglob("*")):
