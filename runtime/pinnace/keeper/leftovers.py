@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from pinnace.linux import mount
 from pinnace.runc import control
 from pinnace.runc import state as states
 
@@ -19,4 +20,7 @@ def remove(state: str) -> None:
     """
     root = os.path.join(state, "runc")
     for identifier in states.all_ids(root):
+        bundle = states.load(root, identifier).bundle
         control.delete(root, identifier, force=True)
+        # The shim mounted it: what is mounted on a bundle's root is its maker's to remove.
+        mount.unmount_all(os.path.join(bundle, "rootfs"))
