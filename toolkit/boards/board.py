@@ -1,7 +1,7 @@
 """What every board is to the rest of the toolkit, whichever way it is emulated.
 
-Two tiers have this interface: ``emu-*`` under user emulation, and full-system boards later. Roles and
-tests see a host with an address, a key and a user, like any other.
+Two tiers have this interface: ``emu-*`` under user emulation, and full-system boards, ``sys-*``. Roles
+and tests see a host with an address, a key and a user, like any other.
 """
 
 from __future__ import annotations
@@ -25,8 +25,32 @@ class Board(ABC):
     name: str
     arch: Arch
     release: str
-    ssh_port = 22
     ssh_user = "pi"
+
+    @property
+    def ssh_port(self) -> int:
+        """The TCP port of its SSH server at :attr:`address`."""
+        return 22
+
+    @property
+    @abstractmethod
+    def tier(self) -> str:
+        """How it is emulated: ``native`` (not at all), ``user`` or ``system``."""
+
+    @property
+    @abstractmethod
+    def cpu(self) -> str:
+        """Its processor: QEMU's name of it, or ``host``."""
+
+    @property
+    @abstractmethod
+    def kernel(self) -> str:
+        """Whose kernel it runs: this machine's with its release, or a Debian package's name."""
+
+    @property
+    @abstractmethod
+    def shows(self) -> frozenset[str]:
+        """What it can show, in the words of :mod:`toolkit.boards.capability`."""
 
     @property
     @abstractmethod
@@ -41,7 +65,7 @@ class Board(ABC):
     @property
     @abstractmethod
     def address(self) -> str:
-        """Its IPv4 address in the boards' network; it may change from one start to the next."""
+        """The IPv4 address where it answers; it may change from one start to the next."""
 
     @property
     @abstractmethod

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.boards import capability
 from toolkit.errors import MissingPrerequisite, PinnaceError
 from toolkit.process import run
 
@@ -52,6 +53,19 @@ def hierarchies(mountinfo: str | None = None) -> list[Hierarchy]:
             words = [word for word in options.split(",") if word not in _NOT_CONTROLLERS]
             found[target] = Hierarchy(target, ",".join(words))
     return list(found.values())
+
+
+def shown(found: list[Hierarchy] | None = None) -> frozenset[str]:
+    """What boards can show of limits, with the hierarchies that this machine has."""
+    words = set()
+    for each in hierarchies() if found is None else found:
+        if each.unified:
+            controllers = (each.mountpoint / "cgroup.controllers").read_text().split()
+            if {"cpu", "io", "memory", "pids"} <= set(controllers):
+                words |= {capability.CGROUP2, capability.MEMORY_LIMIT}
+        elif "memory" in each.options.split(","):
+            words.add(capability.MEMORY_LIMIT)
+    return frozenset(words)
 
 
 _NOT_CONTROLLERS = ("rw", "ro", "xattr", "clone_children", "cpuset_v2_mode", "noprefix")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from toolkit import console, debian, host
-from toolkit.boards import binfmt, emulator, identity, machine, network, root
+from toolkit.boards import binfmt, capability, cgroups, emulator, identity, machine, network, root
 from toolkit.boards.board import Board
 from toolkit.boards.catalogue import Spec
 from toolkit.boards.config import Config
@@ -30,6 +30,23 @@ _POWEROFF_SECONDS = 40
 _UNFIT = ("overlay", "nfs", "nfs4", "fuse.sshfs", "vfat", "9p")
 
 
+_NATIVE = frozenset(
+    {
+        capability.SECCOMP,
+        capability.NETFILTER,
+        capability.USER_NAMESPACES,
+        capability.CLONE_NAMESPACES,
+        capability.PTRACE,
+        capability.BPF,
+        capability.KEYCTL,
+        capability.IO_URING,
+        capability.SANDBOXING,
+        capability.PIDS_LIMIT,
+    }
+)
+"""What a native board shows; qemu-user has none of it (docs/boards.md)."""
+
+
 class EmulatedBoard(Board):
     """A board of the tier ``emu``; see :class:`~toolkit.boards.board.Board`."""
 
@@ -41,6 +58,26 @@ class EmulatedBoard(Board):
         self._directory = self._state / spec.name
 
     # -- what it is ----------------------------------------------------------------------------
+
+    @property
+    def _is_native(self) -> bool:
+        return self.arch.facts.machine == os.uname().machine
+
+    @property
+    def tier(self) -> str:
+        return "native" if self._is_native else "user"
+
+    @property
+    def cpu(self) -> str:
+        return "host" if self._is_native else self.arch.facts.qemu_cpu
+
+    @property
+    def kernel(self) -> str:
+        return f"this machine's, {os.uname().release}"
+
+    @property
+    def shows(self) -> frozenset[str]:
+        return (_NATIVE | cgroups.shown()) if self._is_native else frozenset()
 
     @property
     def id(self) -> str:
