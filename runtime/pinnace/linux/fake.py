@@ -46,6 +46,9 @@ class FakeKernel(Kernel):
     def setns(self, fd: int, flags: int) -> None:
         self._record("setns", flags)
 
+    def fork_into(self, cgroup_fd: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
     def sethostname(self, name: str) -> None:
         self._record("sethostname", name)
 

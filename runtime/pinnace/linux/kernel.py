@@ -12,7 +12,7 @@ import errno
 import os
 import struct
 
-from pinnace.linux import libc
+from pinnace.linux import fork, libc
 
 CLONE_NEWTIME = 0x80
 CLONE_FS = 0x200
@@ -88,6 +88,10 @@ class Kernel:
     def setns(self, fd: int, flags: int) -> None:
         """setns(2) with a namespace's descriptor, or a pidfd and several flags (kernel 5.8)."""
         libc.call("setns", fd, flags, about=_flag_names(flags))
+
+    def fork_into(self, cgroup_fd: int) -> int:
+        """fork(2) whose child is born in a version 2 control group; see ``fork.into_cgroup``."""
+        return fork.into_cgroup(cgroup_fd)
 
     def sethostname(self, name: str) -> None:
         """sethostname(2)."""

@@ -13,6 +13,7 @@ import os
 import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_locked = ctypes.PyDLL(None, use_errno=True)  # keeps the interpreter's lock during a call
 
 _NARROW = struct.calcsize("P") == 4
 _MACHINE = os.uname().machine
@@ -23,6 +24,7 @@ SYS_MOVE_MOUNT = 429
 SYS_FSOPEN = 430
 SYS_FSCONFIG = 431
 SYS_FSMOUNT = 432
+SYS_CLONE3 = 435
 SYS_CLOSE_RANGE = 436
 SYS_OPENAT2 = 437
 SYS_MOUNT_SETATTR = 442
@@ -63,5 +65,12 @@ def syscall(
 
 def prctl(option: int, *arguments: bytes | int | ctypes.c_ulong) -> int:
     """prctl(2) as it is, for ``Kernel.prctl``."""
-    result: int = _libc.prctl(option, *arguments)
+    words = [ctypes.c_ulong(word) if isinstance(word, int) else word for word in arguments]
+    result: int = _libc.prctl(option, *words)
     return result
+
+
+def syscall_with_interpreter(number: int, *arguments: object) -> tuple[int, int]:
+    """A system call that returns in a child too, made with the interpreter's lock held: (result, errno)."""
+    result: int = _locked.syscall(ctypes.c_long(number), *arguments)
+    return result, ctypes.get_errno()

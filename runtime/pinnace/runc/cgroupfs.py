@@ -52,12 +52,12 @@ def _mount_legacy(
             else:
                 _bind(kernel, root, inner, place, mounted + cgroup.path, parsed.flags)
         _link_controllers(root, target, name, controllers)
-    if cgroup.unified:
+    if cgroup.unified_root:
         with contextlib.suppress(OSError), root.directory(f"{target}/unified") as place:
             if own:
                 kernel.mount("cgroup2", place, "cgroup2", parsed.flags)
             else:
-                _bind(kernel, root, f"{target}/unified", place, cgroup.unified + cgroup.path, parsed.flags)  # fmt: skip
+                _bind(kernel, root, f"{target}/unified", place, cgroup.unified_root + cgroup.path, parsed.flags)  # fmt: skip
     if parsed.flags & mnt.MS_RDONLY:
         with root.existing(target) as place:
             kernel.mount("", place, "", _FLAGS | mnt.MS_RDONLY | mnt.MS_BIND | mnt.MS_REMOUNT)

@@ -8,6 +8,7 @@ program could not be executed, the plain end of it (close-on-exec) when it was.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -98,6 +99,7 @@ class _Creation:
         launch.plan, launch.listener, launch.cgroup = self.plan, listener, self.cgroup
         launch.preserved = preserve_fds
         launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
+        launch.entry = entry = self.cgroup.entry() if self.cgroup else None
         try:
             self.stage_one = os.fork()
             if self.stage_one == 0:
@@ -105,6 +107,8 @@ class _Creation:
                 init.run(init.stage_one, launch)
             theirs.close()
             listener.close()
+            if entry is not None:
+                entry.close()
             self._attend(ours)
         finally:
             ours.close()
@@ -141,7 +145,7 @@ class _Creation:
                 namespaces.write_mappings(self.stage_one, self.spec.get("linux") or {})
                 channel.send({"mapped": True})
             elif "pid" in record:
-                self._adopt(int(record["pid"]))
+                self._adopt(int(record["pid"]), is_inside=bool(record["inside"]))
             elif "terminal" in record:
                 self.terminal = fds[0]
             elif "ready" in record:
@@ -152,13 +156,13 @@ class _Creation:
                 channel.send({"joined": True})
                 waiting = False
 
-    def _adopt(self, pid: int) -> None:
-        """The init process exists: move it where its limits hold."""
+    def _adopt(self, pid: int, *, is_inside: bool) -> None:
+        """The init process exists: move it where its limits hold, if it is not there yet."""
         found = proc.stat(pid)
         self.state.pid = pid
         self.state.start_time = found.start_time if found else 0
-        if self.cgroup is not None:
-            self.cgroup.join(pid)
+        if self.cgroup is not None and not is_inside:
+            self.cgroup.join_unified(pid)
         _set_oom_score(pid, self.spec["process"].get("oomScoreAdj"))
 
     def _run_hooks(self) -> None:
@@ -308,14 +312,19 @@ def exec_(
         kernel, shape, state.bundle, theirs, privileges, None if process.get("terminal") else stdio
     )
     launch.preserved = preserve_fds
+    entry: cgroups.Entry | None = None
     if state.cgroup_path:
-        _forgo_devices(spec, cgroups.find(state.cgroup_path), privileges)
+        group = cgroups.find(state.cgroup_path)
+        _forgo_devices(spec, group, privileges)
+        launch.entry = entry = group.entry()
     stage_one = os.fork()
     if stage_one == 0:
         ours.close()
         init.run(lambda it: init.exec_stage_one(it, held), launch)
     try:
         theirs.close()
+        if entry is not None:
+            entry.close()
         return _attend_exec(ours, state, process.get("oomScoreAdj"))
     finally:
         ours.close()
@@ -323,6 +332,21 @@ def exec_(
             os.close(fd)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(stage_one, 0)
+
+
+def _join_beside(state: ContainerState, pid: int) -> None:
+    """Move a further process into the unified group, or where the container's first one has gone.
+
+    A container that made groups below its own may have given these controllers; none may be in
+    its own then ("no internal processes", cgroup-v2.rst).
+    """
+    group = cgroups.find(state.cgroup_path)
+    try:
+        group.join_unified(pid)
+    except OSError as problem:
+        if problem.errno != errno.EBUSY:
+            raise
+        cgroups.beside(group, state.pid).join_unified(pid)
 
 
 def _wait_for(channel: Channel, pid: int, deadline: float) -> None:
@@ -357,8 +381,8 @@ def _attend_exec(channel: Channel, state: ContainerState, score: int | None) -> 
                 raise _in_context(record)
             if "pid" in record:
                 pid = int(record["pid"])
-                if state.cgroup_path:
-                    cgroups.find(state.cgroup_path).join(pid)
+                if state.cgroup_path and not record["inside"]:
+                    _join_beside(state, pid)
                 _set_oom_score(pid, score)
                 channel.send({"joined": True})
             elif "terminal" in record:

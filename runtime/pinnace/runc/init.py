@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from pinnace.errors import Error
 from pinnace.linux import net
-from pinnace.linux.cgroups import Cgroup
+from pinnace.linux.cgroups import Cgroup, Entry
 from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
 from pinnace.runc import namespaces, rootfs, sysctl, terminal
 from pinnace.runc.channel import Channel, error_record
@@ -40,6 +40,7 @@ class Launch:
         "bundle",
         "cgroup",
         "channel",
+        "entry",
         "kernel",
         "listener",
         "no_devices",
@@ -67,6 +68,7 @@ class Launch:
         self.plan: Plan | None = None
         self.listener: socket.socket | None = None
         self.cgroup: Cgroup | None = None
+        self.entry: Entry | None = None
 
 
 def run(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
@@ -103,18 +105,27 @@ def stage_one(launch: Launch) -> None:
         launch.channel.send({"mappings": os.getpid()})
         launch.channel.expect("mapped")
     plan.join(kernel)
-    if "user" in plan.own():
+    has_user = "user" in plan.own()
+    if has_user:
         become_root()
     plan.make_others(kernel)
-    fork_stage_two(stage_two, launch)
+    fork_stage_two(stage_two, launch, in_user_namespace=has_user)
 
 
-def fork_stage_two(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
-    """Fork, so that pid and time namespaces take effect, and report the child's pid."""
-    child = os.fork()
+def fork_stage_two(
+    stage: Callable[[Launch], None], launch: Launch, *, in_user_namespace: bool
+) -> NoReturn:
+    """Fork, so that pid and time namespaces take effect, and report the child's pid.
+
+    ``inside`` says that the child needs no help to get into its control group.
+    """
+    entry = launch.entry
+    child = (
+        os.fork() if entry is None else entry.fork(launch.kernel, with_rights=not in_user_namespace)
+    )
     if child == 0:
         run(stage, launch)
-    launch.channel.send({"pid": child})
+    launch.channel.send({"pid": child, "inside": entry is not None and entry.is_inside})
     os._exit(0)
 
 
@@ -128,6 +139,8 @@ def _close_others(launch: Launch, needed: Iterable[int]) -> None:
     keep.update(range(_FIRST_OTHER, _FIRST_OTHER + launch.preserved))
     if launch.listener is not None:
         keep.add(launch.listener.fileno())
+    if launch.entry is not None:
+        keep.update(launch.entry.fds())
     first = 0
     for fd in sorted(keep):
         if first < fd:  # closerange(0, 0) of CPython 3.11 closes everything
@@ -170,7 +183,7 @@ def stage_two(launch: Launch) -> None:
 
 
 class _Waiting:
-    """Waits, once, until the creator has moved this process into its control group."""
+    """Enters the control group, once, and waits until the creator has done its part."""
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
@@ -178,6 +191,8 @@ class _Waiting:
 
     def __call__(self) -> None:
         if not self._done and self._launch.plan is not None:
+            if self._launch.entry is not None:
+                self._launch.entry.enter()
             self._launch.channel.send({"waiting": True})
             self._launch.channel.expect("joined")
             self._launch.plan.make_cgroup(self._launch.kernel)
@@ -287,15 +302,18 @@ def exec_stage_one(launch: Launch, held: dict[str, int]) -> None:
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
     _close_others(launch, held.values())
     _forget_imports()
-    namespaces.enter(launch.kernel, held)
+    # Not the cgroup namespace yet: from inside, the way into the container's group looks forbidden.
+    later = {kind: fd for kind, fd in held.items() if kind == "cgroup"}
+    namespaces.enter(launch.kernel, {kind: fd for kind, fd in held.items() if kind not in later})
     if "user" in held:
         become_root()
-    fork_stage_two(exec_stage_two, launch)
+    fork_stage_two(lambda it: exec_stage_two(it, later), launch, in_user_namespace="user" in held)
 
 
-def exec_stage_two(launch: Launch) -> None:
+def exec_stage_two(launch: Launch, held: dict[str, int]) -> None:
     """Become the further process; errors are told before the connection ends without a word."""
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
+    namespaces.enter(launch.kernel, held)
     os.setsid()
     launch.kernel.new_session_keyring()
     os.umask(0)
@@ -304,6 +322,8 @@ def exec_stage_two(launch: Launch) -> None:
     if launch.process.get("terminal"):
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         slave = _open_terminal(launch, root)
+    if launch.entry is not None:
+        launch.entry.enter()
     launch.channel.expect("joined")
     set_stdio(launch, slave)
     launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)

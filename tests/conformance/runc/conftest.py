@@ -149,6 +149,18 @@ class Box:
     def state(self) -> dict[str, Any]:
         return container.state(self.id, self.state_root)
 
+    def map_users(self) -> None:
+        """Give the container a user namespace, whose root is the host's 100000."""
+        self.linux["namespaces"].append({"type": "user"})
+        mapping = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        self.linux["uidMappings"] = self.linux["gidMappings"] = mapping
+        for place in [self.root, *self.root.rglob("*")]:
+            os.chown(place, 100000, 100000, follow_symlinks=False)
+        # The mapped root must be able to walk to its bundle.
+        for place in (self.bundle, *self.bundle.parents):
+            if place.stat().st_uid == 0 and not place.stat().st_mode & 1:
+                place.chmod(place.stat().st_mode | 0o11)
+
     def cgroups(self) -> list[str]:
         """Directories of this container's control groups that exist."""
         pattern = f"**/pinnace-tests/{self.id}"

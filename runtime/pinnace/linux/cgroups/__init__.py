@@ -7,12 +7,15 @@ many Raspberry Pi kernels boot with the memory controller off.
 
 from __future__ import annotations
 
+from pinnace.errors import FailedPrecondition
 from pinnace.linux import mountinfo
+from pinnace.linux.cgroups import base
 from pinnace.linux.cgroups.base import Cgroup
+from pinnace.linux.cgroups.entry import Entry
 from pinnace.linux.cgroups.v1 import LegacyCgroup
 from pinnace.linux.cgroups.v2 import UnifiedCgroup
 
-__all__ = ["Cgroup", "find", "normalize"]
+__all__ = ["Cgroup", "Entry", "beside", "find", "normalize"]
 
 
 def find(path: str, mounts: list[mountinfo.MountPoint] | None = None) -> Cgroup:
@@ -31,6 +34,14 @@ def find(path: str, mounts: list[mountinfo.MountPoint] | None = None) -> Cgroup:
     if version1:
         return LegacyCgroup(path, version1, version2)
     return UnifiedCgroup(path, version2 or "/sys/fs/cgroup")
+
+
+def beside(group: Cgroup, pid: int) -> Cgroup:
+    """The group that process ``pid`` is in now, in the unified hierarchy of ``group``."""
+    for line in base.read(f"/proc/{pid}", "cgroup").splitlines():
+        if line.startswith("0::"):
+            return UnifiedCgroup(line.removeprefix("0::").strip(), group.unified_root)
+    raise FailedPrecondition(f"process {pid} is in no version 2 control group")
 
 
 def normalize(path: str) -> str:

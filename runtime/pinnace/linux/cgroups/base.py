@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from pinnace.errors import FailedPrecondition
+from pinnace.linux.cgroups.entry import Entry
 
 
 class Cgroup:
@@ -19,6 +20,7 @@ class Cgroup:
     """
 
     version = 0
+    unified_root = ""  # where the version 2 hierarchy is mounted; empty without one
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -51,10 +53,13 @@ class Cgroup:
         """How many processes the kernel killed here for memory; 0 when it does not count."""
         raise NotImplementedError
 
-    def join(self, pid: int) -> None:
-        """Move process ``pid`` in."""
-        for directory in self.directories():
-            write(directory, "cgroup.procs", str(pid))
+    def entry(self) -> Entry:
+        """The way in for processes that move themselves. Raises OSError."""
+        raise NotImplementedError
+
+    def join_unified(self, pid: int) -> None:
+        """Move ``pid`` into the version 2 group only: what ``Entry.fork`` could not do."""
+        raise NotImplementedError
 
     def exists(self) -> bool:
         """Whether any of its directories is there."""

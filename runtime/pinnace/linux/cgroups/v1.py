@@ -21,6 +21,7 @@ from pinnace.linux.cgroups.base import (
     unsupported,
     write,
 )
+from pinnace.linux.cgroups.entry import Entry
 
 _BLKIO_LISTS = {
     "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
@@ -47,7 +48,7 @@ class LegacyCgroup(Cgroup):
     def __init__(self, path: str, hierarchies: dict[str, str], unified: str = "") -> None:
         super().__init__(path)
         self.hierarchies = hierarchies  # controller (or name=systemd) to mount point
-        self.unified = unified
+        self.unified_root = unified
 
     def directory(self, controller: str) -> str:
         """The group's directory for ``controller``; empty when it is not mounted."""
@@ -56,9 +57,21 @@ class LegacyCgroup(Cgroup):
 
     def directories(self) -> list[str]:
         roots = list(dict.fromkeys(self.hierarchies.values()))
-        if self.unified:
-            roots.append(self.unified)
+        if self.unified_root:
+            roots.append(self.unified_root)
         return [root + self.path for root in roots]
+
+    def entry(self) -> Entry:
+        # The memory of a process is charged where it is when it uses it: the shorter it is there
+        # before it becomes the program, the smaller a limit can be.
+        mounted = list(dict.fromkeys(self.hierarchies.values()))
+        mounted.sort(key=lambda place: place == self.hierarchies.get("memory"))
+        unified = self.unified_root + self.path if self.unified_root else ""
+        return Entry([place + self.path for place in mounted], unified)
+
+    def join_unified(self, pid: int) -> None:
+        if self.unified_root:
+            write(self.unified_root + self.path, "cgroup.procs", str(pid))
 
     def create(self) -> None:
         for directory in self.directories():

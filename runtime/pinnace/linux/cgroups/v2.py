@@ -17,6 +17,7 @@ from pinnace.linux.cgroups.base import (
     unsupported,
     write,
 )
+from pinnace.linux.cgroups.entry import Entry
 
 
 class UnifiedCgroup(Cgroup):
@@ -26,11 +27,17 @@ class UnifiedCgroup(Cgroup):
 
     def __init__(self, path: str, root: str) -> None:
         super().__init__(path)
-        self.root = root
+        self.root = self.unified_root = root
         self.directory = root + path
 
     def directories(self) -> list[str]:
         return [self.directory]
+
+    def entry(self) -> Entry:
+        return Entry([], self.directory)
+
+    def join_unified(self, pid: int) -> None:
+        write(self.directory, "cgroup.procs", str(pid))
 
     def create(self) -> None:
         """Make every level, handing each the controllers of the one above."""
