@@ -93,6 +93,33 @@ def bench(_: Context, name: str = "", json: bool = False, plot: bool = False) ->
 
 @task(
     help={
+        "list": "groups, hosts and variables as JSON, the same as ansible-inventory prints",
+        "graph": "the tree of groups and hosts",
+        "host": "the variables of one host as JSON",
+        "limit": "with --list: only the hosts of this pattern",
+        "vars": "with --graph: variables too",
+        "export": "with --list: variables where they are set, not merged into the hosts",
+        "inventory": "another inventory than inventory.ini",
+    }
+)
+def inventory(
+    _: Context,
+    list: bool = False,  # noqa: A002 - the flag is called --list
+    graph: bool = False,
+    host: str = "",
+    limit: str = "",
+    vars: bool = False,  # noqa: A002 - the flag is called --vars
+    export: bool = False,
+    inventory: str = "",
+) -> None:
+    """What the inventory says: --list, --graph or --host NAME."""
+    from toolkit.inventory import command
+
+    command.run(command.Wanted(list, graph, host, limit, vars, export), inventory)
+
+
+@task(
+    help={
         "host": "a host, group or pattern of the inventory: pi, boards, 'emulated:!emu-arm64', a,b",
         "inventory": "another inventory than inventory.ini",
         "check": "only say what would change; exit status 3 when something would",

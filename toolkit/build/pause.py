@@ -14,7 +14,7 @@ from toolkit.build import native
 from toolkit.build.version import runtime_version
 from toolkit.tree import Tree
 
-NAME = "registry.k8s.io/pause:3.10"
+NAME = "registry.k8s.io/pause:3.10.2"
 
 _CREATED = 1735689600
 """2025-01-01: the image is the same as long as its program is."""

@@ -6,14 +6,10 @@ it is installed from ``locks/zig.lock`` (with hashes) into the cache on first us
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-from toolkit import console
+from toolkit import packages
 from toolkit.arch import Arch
 from toolkit.errors import PinnaceError
 from toolkit.paths import LOCKS, cache_dir
@@ -31,36 +27,11 @@ def version() -> str:
 
 def compiler() -> Path:
     """The path of ``zig``, installed when it is not there yet."""
-    key = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
-    home = cache_dir("zig") / key
-    program = home / "ziglang" / "zig"
-    if not program.exists():
-        with console.step(f"zig {version()}: download and unpack") as step:
-            step.detail = "380 MB in the cache"
-            _install(home)
-    return program
-
-
-def _install(home: Path) -> None:
-    """Install into a scratch directory and rename: a broken download never looks finished."""
-    scratch = Path(tempfile.mkdtemp(prefix="new-", dir=home.parent))
-    command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-        "--root-user-action=ignore", "--no-compile", "--no-deps", "--only-binary=:all:",
-        "--require-hashes", "--requirement", str(LOCK), "--target", str(scratch),
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-            raise PinnaceError(
-                f"could not install the C compiler: {reason}",
-                hint="Is the package index reachable? It is needed once.",
-            )
-        if not home.exists():
-            scratch.rename(home)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return (
+        packages.installed(LOCK, f"zig {version()}", detail="380 MB in the cache")
+        / "ziglang"
+        / "zig"
+    )
 
 
 def compile_static(source: Path, target: Path, arch: Arch, definitions: dict[str, str]) -> None:

@@ -139,6 +139,14 @@ def registry(value: Any) -> str:
     return name
 
 
+def proxy_jump(value: Any) -> tuple[str, ...]:
+    """The hosts to go through, from options for ssh that name nothing else: ``-J a,b``, ``-o ProxyJump=a``."""
+    match = re.fullmatch(r"\s*(?:-J\s*|-o\s*ProxyJump[= ])(\S+)\s*", text(value), re.IGNORECASE)
+    if match is None:
+        raise ValueError("of ssh's options only -J and -o ProxyJump=... are understood here; ~/.ssh/config has room for others")  # fmt: skip
+    return tuple(hop for hop in match[1].split(",") if hop)
+
+
 def list_of(check: Check) -> Check:
     """A list, also written as words with commas between."""
 

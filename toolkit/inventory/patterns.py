@@ -2,7 +2,8 @@
 
 A term is a host, a group, a shell glob over both, or ``~`` and a regular expression; ``[0]``,
 ``[-1]`` and ``[0:2]`` (both ends included) pick from what it named. Terms with ``&`` keep only what
-they name too, terms with ``!`` take away, whatever the order in which they are written.
+they name too, terms with ``!`` take away, whatever the order in which they are written. ``@FILE`` stands for
+the terms in a file, one a line. What names nothing is an error (Ansible warns and goes on).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
+from pathlib import Path
 
 from toolkit.errors import UsageError
 from toolkit.inventory.model import Inventory
@@ -19,7 +21,7 @@ _SLICE = re.compile(r"(?P<term>.+)\[(?:(?P<index>-?\d+)|(?P<first>\d+):(?P<last>
 
 def select(inventory: Inventory, pattern: str) -> list[str]:
     """The hosts that ``pattern`` names, each once; raises :class:`UsageError` when it names none."""
-    terms = _split(inventory, pattern)
+    terms = [found for term in _split(inventory, pattern) for found in _from_file(term)]
     plain = [term for term in terms if term[0] not in "&!"] or ["all"]
     chosen: dict[str, None] = {}
     for term in plain:
@@ -50,6 +52,17 @@ def _split(inventory: Inventory, pattern: str) -> list[str]:
     return terms
 
 
+def _from_file(term: str) -> list[str]:
+    """The term itself, or the terms of the file that it names."""
+    if not term.startswith("@"):
+        return [term]
+    try:
+        lines = Path(term[1:]).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UsageError(f"cannot read the host patterns of {term[1:]}: {problem}") from problem
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
 def _matching(inventory: Inventory, term: str) -> list[str]:
     whole = term in inventory.hosts or term.startswith("~")  # a regular expression has brackets too
     sliced = None if whole else _SLICE.fullmatch(term)
@@ -66,10 +79,10 @@ def _matching(inventory: Inventory, term: str) -> list[str]:
 
 
 def _named(inventory: Inventory, term: str) -> list[str]:
-    if term in inventory.groups:
-        return inventory.members(term)
     if term in inventory.hosts:
         return [term]
+    if term in inventory.groups:
+        return inventory.members(term)
     if term.startswith("~") or any(letter in term for letter in "*?["):
         return _globbed(inventory, term)
     near = difflib.get_close_matches(term, [*inventory.hosts, *inventory.groups], n=1)
@@ -83,7 +96,6 @@ def _globbed(inventory: Inventory, term: str) -> list[str]:
         matches = re.compile(term[1:] if term.startswith("~") else fnmatch.translate(term)).match
     except re.error as problem:
         raise UsageError(f"{term!r} is not a regular expression: {problem}") from problem
-    inside = {
-        host for name in inventory.groups if matches(name) for host in inventory.members(name)
-    }
-    return [host for host in inventory.hosts if host in inside or matches(host)]
+    # Hosts of the groups that match come first, each group in its own order.
+    found = [host for name in inventory.groups if matches(name) for host in inventory.members(name)]
+    return list(dict.fromkeys([*found, *(host for host in inventory.hosts if matches(host))]))

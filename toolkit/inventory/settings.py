@@ -1,7 +1,8 @@
 """The variables that roles and connections read: their names, types, defaults and checks.
 
-An inventory may set any variable; :func:`resolve` decides what they mean for one host and refuses
-unknown names and wrong values, naming the line that set them, before anything is sent.
+An inventory may set any variable; :func:`resolve` decides what they mean for one host and refuses wrong
+values, names that look like a slip, and variables of Ansible's that ask for what is not done here, naming
+the line that set them, before anything is sent.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.inventory import checks
-from toolkit.inventory.model import Inventory
+from toolkit.inventory.model import PRIORITY, Inventory, Variable
 
 ROLES = ("base", "kernel", "registry", "runtime")
-SANDBOX_IMAGE = "registry.k8s.io/pause:3.10"
+SANDBOX_IMAGE = "registry.k8s.io/pause:3.10.2"
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -78,6 +79,7 @@ _TARGET: dict[str, tuple[str, checks.Check]] = {
     "ansible_user": ("user", checks.user),
     "ansible_ssh_private_key_file": ("key_file", checks.local_path),
     "ansible_python_interpreter": ("python", checks.text),
+    "ansible_ssh_common_args": ("jump", checks.proxy_jump),
     "jump_host": ("jump", checks.list_of(checks.text)),
     "board": ("board", checks.text),
 }
@@ -87,6 +89,13 @@ _ALIASES = {
     "ansible_ssh_port": "ansible_port",
     "ansible_ssh_user": "ansible_user",
     "ansible_private_key_file": "ansible_ssh_private_key_file",
+}
+# What is so anyway, for inventories that say it.
+_AGREED: dict[str, checks.Check] = {
+    "ansible_connection": checks.one_of("ssh", "paramiko", "paramiko_ssh", "smart"),
+    "ansible_become": checks.boolean,
+    "ansible_become_method": checks.one_of("sudo"),
+    "ansible_become_user": checks.one_of("root"),
 }
 _SETTINGS: dict[str, checks.Check] = {
     "roles": checks.list_of(checks.text),
@@ -113,21 +122,25 @@ _SETTINGS: dict[str, checks.Check] = {
 
 def known_variables() -> list[str]:
     """The names that an inventory may set, sorted."""
-    return sorted([*_TARGET, *_ALIASES, *_SETTINGS, "ansible_group_priority"])
+    return sorted([*_TARGET, *_ALIASES, *_AGREED, *_SETTINGS])
 
 
 def resolve(inventory: Inventory, host: str) -> tuple[Target, Settings]:
     """What the inventory says about ``host``; raises :class:`UsageError` with file and line."""
     target: dict[str, Any] = {"name": host}
     settings: dict[str, Any] = {}
+    agreed: dict[str, Any] = {}
     for name, variable in inventory.variables(host).items():
         key = _ALIASES.get(name, name)
         if key in _TARGET:
             (field_name, check), into = _TARGET[key], target
         elif key in _SETTINGS:
             (field_name, check), into = (key, _SETTINGS[key]), settings
+        elif key in _AGREED:
+            (field_name, check), into = (key, _AGREED[key]), agreed
         else:
-            raise UsageError(f"{variable.origin}: unknown variable {name!r}", hint=_nearest(name))
+            _check_foreign(name, variable)
+            continue
         try:
             into[field_name] = check(variable.value)
         except ValueError as problem:
@@ -136,6 +149,13 @@ def resolve(inventory: Inventory, host: str) -> tuple[Target, Settings]:
     return Target(**target), Settings(**settings)
 
 
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, known_variables(), n=1)
-    return f"did you mean {near[0]!r}?" if near else "docs/provisioning.md lists the variables"
+def _check_foreign(name: str, variable: Variable) -> None:
+    """A variable for somebody else's use is none of ours; a slip in one of ours is an error."""
+    near = difflib.get_close_matches(name, known_variables(), n=1, cutoff=0.8)
+    if near:
+        raise UsageError(f"{variable.origin}: unknown variable {name!r}", hint=f"did you mean {near[0]!r}?")  # fmt: skip
+    if name.startswith("ansible_") and name != PRIORITY:
+        raise UsageError(
+            f"{variable.origin}: {name!r} is a variable of Ansible's that has no meaning here",
+            hint="docs/provisioning.md lists those that have",
+        )

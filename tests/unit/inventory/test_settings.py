@@ -75,20 +75,37 @@ def test_connection_variables_and_their_old_names() -> None:
         ("ansible_host=10.0.0.256", "host name or an IP address"),
         ("ansible_port=0", "from 1 to 65535"),
         ("sysctls={'../x': 1}", "kernel parameter"),
+        ("ansible_connection=local", "one of ssh"),
+        ("ansible_become_method=su", "one of sudo"),
+        ("ansible_ssh_common_args=-o ProxyCommand=nc", "only -J and -o ProxyJump"),
     ],
 )
 def test_wrong_values_name_the_line(line: str, message: str) -> None:
     with pytest.raises(UsageError) as problem:
         settings(line)
-    assert problem.value.message.startswith(f"inv.ini:5: {line.split('=')[0]} = ")
+    assert problem.value.message.startswith(f"inv.ini:5:1: {line.split('=')[0]} = ")
     assert message in problem.value.message
 
 
 def test_an_unknown_variable_names_the_nearest() -> None:
     with pytest.raises(UsageError) as problem:
         settings("sandbox_imgae=registry.lab/pause:1")
-    assert problem.value.message == "inv.ini:5: unknown variable 'sandbox_imgae'"
+    assert problem.value.message == "inv.ini:5:1: unknown variable 'sandbox_imgae'"
     assert problem.value.hint == "did you mean 'sandbox_image'?"
+
+
+def test_jump_hosts_from_options_of_ssh() -> None:
+    assert settings("ansible_ssh_common_args=-J a,b@c")[0].jump == ("a", "b@c")
+    assert settings("ansible_ssh_common_args='-o ProxyJump=a'")[0].jump == ("a",)
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert settings("http_port=80\nfleet_owner=boats") == settings("memory_cgroup=True")
+
+
+def test_a_variable_of_ansible_without_meaning_here_is_an_error() -> None:
+    with pytest.raises(UsageError, match="has no meaning here"):
+        settings("ansible_shell_executable=/bin/zsh")
 
 
 def test_the_sample_inventory_is_right() -> None:
