@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 CHUNK = 32 * 1024
 """Bytes per ``Data`` message, as containerd sends."""
 WINDOW = 64 * 1024
+"""What a receiver grants at once: whenever the sender may send less than this."""
+SETTLE_SECONDS = 10.0
+"""How long a client that grants otherwise is waited for at the end."""
+_BLOCK = 512
 _QUEUE = 64
 
 
@@ -117,7 +121,12 @@ class ByteWriter:
 
     def __init__(self, stream: NamedStream) -> None:
         self._stream = stream
-        self._room = 0
+        self._granted = 0
+        self._sent = 0
+
+    @property
+    def _room(self) -> int:
+        return self._granted - self._sent
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Send all of ``data``, waiting for the client's window; raises Aborted when it left."""
@@ -127,13 +136,34 @@ class ByteWriter:
                 self._wait_for_room()
             size = min(CHUNK, self._room, len(view))
             self._stream.send(Data(data=bytes(view[:size])))
-            self._room -= size
+            self._sent += size
             view = view[size:]
         return len(data)
+
+    def settle_archive(self) -> None:
+        """End a tar archive, and return when the client has stored it.
+
+        containerd's ctr exits on the answer to its call, while it may still be writing what the
+        stream brought. The protocol has no word for "stored", but a receiver takes a message only
+        when it has stored those before, and grants more when the window is short. So zero blocks,
+        which may follow a tar's end (POSIX, ustar), fill up the window, and one more block makes it
+        short: the grant for that says that all before is stored.
+        """
+        timer = threading.Timer(SETTLE_SECONDS, self._stream.close)
+        timer.start()
+        try:
+            self.write(bytes(-self._sent % WINDOW))
+            self.write(bytes(_BLOCK))
+            while self._room < WINDOW:
+                self._wait_for_room()
+        except Aborted:
+            pass  # the client needs no more, or was waited for long enough
+        finally:
+            timer.cancel()
 
     def _wait_for_room(self) -> None:
         message = self._stream.receive()
         if message is None:
             raise Aborted("the client has closed the stream")
         if message.holds(WindowUpdate):
-            self._room += message.unpack(WindowUpdate).update
+            self._granted += message.unpack(WindowUpdate).update

@@ -151,16 +151,17 @@ def _send(stream: Stream, fd: int) -> None:
 
 def _receive(stream: Stream, fd: int) -> None:
     """Write what comes into ``fd``, granting room as it is used up."""
-    stream.send(AnyMessage.pack(types.WindowUpdate(update=_WINDOW)))
-    used = 0
-    for message in stream:
-        if not message.holds(types.Data):
-            continue
-        data = message.unpack(types.Data).data
-        write_all(fd, data)
-        used += len(data)
-        if used >= _CHUNK:
+    room = 0
+    while True:
+        if room < _WINDOW:
             # The sender may have sent all and left, while we still read what is under way.
             with contextlib.suppress(Error):
-                stream.send(AnyMessage.pack(types.WindowUpdate(update=used)))
-            used = 0
+                stream.send(AnyMessage.pack(types.WindowUpdate(update=_WINDOW)))
+            room += _WINDOW
+        message = stream.receive()
+        if message is None:
+            return
+        if message.holds(types.Data):
+            data = message.unpack(types.Data).data
+            write_all(fd, data)
+            room -= len(data)

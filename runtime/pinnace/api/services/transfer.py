@@ -94,14 +94,16 @@ class Service:
         stream = self._daemon.streams.get(work.namespace, target.stream)
         names = [source.name] if source.name else []
         names += [item.name for item in source.extra_references if item.name not in names]
+        writer = ByteWriter(stream)
         try:
             work.export(
                 names,
-                ByteWriter(stream),
+                writer,
                 platforms=_platforms(target.platforms),
                 all_platforms=target.all_platforms,
                 docker_manifest=not target.skip_compatibility_manifest,
             )
+            writer.settle_archive()
         finally:
             stream.close()
 
