@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pinnace.errors import InvalidArgument
 from pinnace.linux import cgroups
-from pinnace.linux.cgroups import device_filter, v1, v2
-from pinnace.linux.cgroups.base import Unsupported
+from pinnace.linux.cgroups import device_filter, v1, v2, v2_settings
+from pinnace.linux.cgroups import setting as setting_module
+from pinnace.linux.cgroups.setting import Setting, Unsupported, put_all
 from pinnace.linux.mountinfo import MountPoint, parse
 
 LIMITS = {
@@ -107,23 +111,171 @@ def test_a_group_says_whether_it_holds_device_rules(
     assert v2.UnifiedCgroup("/x", str(tmp_path)).limits_devices() is available
 
 
+def lines(resources: dict[str, Any], **current: str) -> list[tuple[str, str]]:
+    """What version 2 writes: (file, value); ``current`` has "__" for the dot of a file's name."""
+    files = {name.replace("__", "."): text for name, text in current.items()}
+    found = v2_settings.settings(resources, lambda name: files.get(name, ""))
+    return [(setting.file, setting.value) for setting in found]
+
+
 def test_version_2_settings() -> None:
-    assert v2.settings(LIMITS) == [
-        ("memory", "memory.swap.max", str(32 << 20)),
-        ("memory", "memory.max", str(64 << 20)),
-        ("memory", "memory.low", str(32 << 20)),
-        ("cpu", "cpu.weight", str(v2.weight_of_shares(512))),
-        ("cpu", "cpu.max", "50000 100000"),
-        ("cpuset", "cpuset.cpus", "0"),
-        ("pids", "pids.max", "20"),
+    assert lines(LIMITS) == [
+        ("memory.swap.max", str(32 << 20)),
+        ("memory.max", str(64 << 20)),
+        ("memory.low", str(32 << 20)),
+        ("cpu.weight", "59"),
+        ("cpu.max", "50000 100000"),
+        ("cpuset.cpus", "0"),
+        ("pids.max", "20"),
     ]
-    assert v2.settings({"pids": {"limit": -1}}) == [("pids", "pids.max", "max")]
-    with pytest.raises(Unsupported):
-        v2.settings({"unified": {"../memory.max": "1"}})
 
 
-def test_shares_span_the_scale_of_weights() -> None:
-    assert [v2.weight_of_shares(shares) for shares in (0, 2, 1024, 262144, 1 << 30)] == [1, 1, 39, 10000, 10000]  # fmt: skip
+@pytest.mark.parametrize(
+    ("resources", "written"),
+    [
+        ({"pids": {"limit": -1}}, [("pids.max", "max")]),
+        ({"pids": {"limit": 0}}, []),
+        ({"memory": {"limit": -1}}, [("memory.swap.max", "max"), ("memory.max", "max")]),
+        ({"memory": {"limit": 5, "swap": 5}}, [("memory.swap.max", "0"), ("memory.max", "5")]),
+        ({"cpu": {"quota": -1}}, [("cpu.max", "max")]),
+        ({"cpu": {"quota": 5000}}, [("cpu.max", "5000")]),
+        ({"cpu": {"idle": 1, "shares": 1024}}, [("cpu.idle", "1")]),
+        ({"cpu": {"burst": 0}}, [("cpu.max.burst", "0")]),
+        ({"blockIO": {"weight": 500}}, [("io.bfq.weight", "500")]),
+        (
+            {"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 0}]}},
+            [("io.max", "8:0 rbps=max")],
+        ),
+        (
+            {"hugepageLimits": [{"pageSize": "2MB", "limit": 9}]},
+            [("hugetlb.2MB.max", "9"), ("hugetlb.2MB.rsvd.max", "9")],
+        ),
+        (
+            {"rdma": {"mlx5_1": {"hcaHandles": 3, "hcaObjects": 10}}},
+            [("rdma.max", "mlx5_1 hca_handle=3 hca_object=10")],
+        ),
+        ({"unified": {"memory.high": "9"}}, [("memory.high", "9")]),
+    ],
+)
+def test_each_kind_in_version_2(resources: dict[str, Any], written: list[tuple[str, str]]) -> None:
+    assert lines(resources) == written
+
+
+def test_half_a_limit_keeps_the_other_half() -> None:
+    assert lines({"cpu": {"period": 50000}}, cpu__max="20000 100000") == [
+        ("cpu.max", "20000 50000")
+    ]
+    assert lines({"memory": {"swap": 30}}, memory__max="10\n") == [("memory.swap.max", "20")]
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"unified": {"../memory.max": "1"}},
+        {"unified": {"memory.max": 1}},
+        {"memory": {"swap": 10}},
+        {"memory": {"swap": 10, "limit": 20}},
+    ],
+)
+def test_wrong_resources_of_version_2(resources: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument):
+        v2_settings.settings(resources)
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"memory": {"swappiness": 60}},
+        {"memory": {"kernel": 1 << 20}},
+        {"memory": {"disableOOMKiller": True}},
+        {"cpu": {"realtimeRuntime": 950000}},
+        {"network": {"classID": 1}},
+        {"network": {"priorities": [{"name": "eth0", "priority": 1}]}},
+        {"blockIO": {"leafWeight": 100}},
+    ],
+)
+def test_what_version_2_cannot_do_is_refused_by_name(
+    tmp_path: Path, resources: dict[str, Any]
+) -> None:
+    group = v2.UnifiedCgroup("/x", str(tmp_path))
+    with pytest.raises(Unsupported, match="cgroup version 2 has no such limit"):
+        group.apply(resources)
+    (left_out,) = group.apply(resources, best_effort=True)
+    assert "cannot be set" in left_out
+
+
+def test_best_effort_sets_what_can_be_set(tmp_path: Path) -> None:
+    group = hierarchy(tmp_path, "pids")
+    Path(group.directory("pids"), "pids.max").touch()
+    resources = {"memory": {"limit": 1 << 20}, "pids": {"limit": 7}}
+    (left_out,) = group.apply(resources, best_effort=True)
+    assert "memory.limit_in_bytes" in left_out
+    assert Path(group.directory("pids"), "pids.max").read_text() == "7"
+
+
+def test_a_file_with_another_name_is_written_instead(tmp_path: Path) -> None:
+    (tmp_path / "io.weight").touch()
+    (setting,) = v2_settings.settings({"blockIO": {"weight": 1000}})
+    put_all([(str(tmp_path), setting)])
+    assert (tmp_path / "io.weight").read_text() == "default 10000"
+
+
+def test_a_missing_file_of_a_controller_is_named_with_its_remedy(tmp_path: Path) -> None:
+    setting = Setting("memory", "memory.memsw.limit_in_bytes", "5")
+    with pytest.raises(Unsupported, match="swapaccount=1"):
+        put_all([(str(tmp_path), setting)])
+
+
+def test_values_are_written_in_the_order_the_kernel_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Growing: memory may not exceed memory and swap together, whose old limit is smaller."""
+    held = {"memory": 10, "both": 10}
+
+    def write(_: str, name: str, value: str) -> None:
+        wanted = {**held, name: int(value)}
+        if wanted["memory"] > wanted["both"]:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        held.update(wanted)
+
+    monkeypatch.setattr(setting_module, "write", write)
+    for memory, both in ((20, 30), (5, 6), (40, 40)):
+        values = [Setting("memory", "memory", str(memory)), Setting("memory", "both", str(both))]
+        put_all([("/x", value) for value in values])
+        assert held == {"memory": memory, "both": both}
+    with pytest.raises(InvalidArgument, match="memory cannot be set to 50"):
+        put_all([("/x", Setting("memory", "memory", "50"))])
+
+
+def test_kernel_memory_that_is_taken_and_not_held_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels from 5.16 on take the value and change nothing."""
+    group = hierarchy(tmp_path, "memory")
+    Path(group.directory("memory"), "memory.kmem.limit_in_bytes").write_text(
+        "9223372036854771712\n"
+    )
+    monkeypatch.setattr(setting_module, "write", lambda *_: None)
+    with pytest.raises(Unsupported, match=r"set memory\.limit"):
+        group.apply({"memory": {"kernel": 1 << 20}})
+
+
+def test_a_hybrid_uses_the_hierarchy_that_has_the_controller(tmp_path: Path) -> None:
+    for name in ("pids", "unified"):
+        (tmp_path / name / "box").mkdir(parents=True)
+    for place in ("", "/box"):
+        (tmp_path / f"unified{place}/cgroup.controllers").write_text("hugetlb\n")
+    (tmp_path / "unified/cgroup.subtree_control").touch()
+    (tmp_path / "unified/box/hugetlb.2MB.max").touch()
+    (tmp_path / "pids/box/pids.max").touch()
+    mounts = [point(tmp_path / "pids", "cgroup", "pids"), point(tmp_path / "unified", "cgroup2")]
+    group = cgroups.find("/box", mounts)
+    group.apply({"pids": {"limit": 3}, "hugepageLimits": [{"pageSize": "2MB", "limit": 4}]})
+    assert (tmp_path / "unified/box/hugetlb.2MB.max").read_text() == "4"
+    assert (tmp_path / "unified/cgroup.subtree_control").read_text() == "+hugetlb"
+    assert (tmp_path / "pids/box/pids.max").read_text() == "3"
+    with pytest.raises(Unsupported, match="not in a version 2 hierarchy"):
+        group.apply({"unified": {"memory.high": "9"}})
 
 
 def test_device_rules() -> None:

@@ -9,8 +9,8 @@ import signal
 import time
 from typing import Any
 
-from pinnace.errors import FailedPrecondition
 from pinnace.linux.cgroups.entry import Entry
+from pinnace.linux.cgroups.setting import Setting, put_all
 
 
 class Cgroup:
@@ -33,8 +33,23 @@ class Cgroup:
         """Make the directories; those that exist are fine."""
         raise NotImplementedError
 
-    def apply(self, resources: dict[str, Any]) -> None:
-        """Set the limits of an OCI ``linux.resources`` object; what it does not name stays."""
+    def apply(self, resources: dict[str, Any], *, best_effort: bool = False) -> list[str]:
+        """Set the limits of an OCI ``linux.resources`` object; what it does not name stays.
+
+        Raises Unsupported for what cannot be enforced; with ``best_effort`` it is left out, and
+        the result tells each. Raises InvalidArgument and FailedPrecondition as the kernel refuses.
+        """
+        left_out = put_all(self.placed(resources), best_effort=best_effort)
+        self.apply_devices(resources.get("devices") or [])
+        return left_out
+
+    def placed(self, resources: dict[str, Any]) -> list[tuple[str, Setting]]:
+        """What ``apply`` writes but for device rules: settings, each with its directory, which is
+        empty where there is no controller."""
+        raise NotImplementedError
+
+    def apply_devices(self, rules: list[dict[str, Any]]) -> None:
+        """Hold the group to device rules in their order; nothing where it can't be (``limits_devices``)."""
         raise NotImplementedError
 
     def freeze(self, frozen: bool) -> None:
@@ -99,23 +114,6 @@ class Cgroup:
             _remove_empty_parents(directory)
 
 
-class Unsupported(FailedPrecondition):
-    """A limit was asked for that this kernel, as booted, cannot enforce."""
-
-
-_BOOT_OPTIONS = {"memory": "cgroup_enable=memory", "cpuset": "cgroup_enable=cpuset"}
-
-
-def unsupported(controller: str, name: str) -> Unsupported:
-    """The error for control file ``name``, with the boot option that brings the controller."""
-    option = _BOOT_OPTIONS.get(controller)
-    hint = f"add {option} to the kernel command line and reboot" if option else ""
-    return Unsupported(
-        f"{name} cannot be set: this kernel runs without the {controller} cgroup controller",
-        hint=hint,
-    )
-
-
 def read(directory: str, name: str) -> str:
     """Content of a control file; empty when the file or the group is not there."""
     try:
@@ -127,18 +125,6 @@ def read(directory: str, name: str) -> str:
         if problem.errno in (errno.ENODEV, errno.EOPNOTSUPP):
             return ""
         raise
-
-
-def write(directory: str, name: str, value: str) -> None:
-    """Write a control file in one system call. Raises OSError naming it."""
-    path = f"{directory}/{name}"
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as problem:
-        raise OSError(problem.errno, f"write {value!r}: {problem.strerror}", path) from None
-    finally:
-        os.close(fd)
 
 
 def number(directory: str, name: str) -> int:

@@ -13,7 +13,7 @@ import struct
 from typing import Any
 
 from pinnace.linux import libc
-from pinnace.linux.cgroups.base import Unsupported
+from pinnace.linux.cgroups.setting import Unsupported
 
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 _SYS_BPF_ARM = 386

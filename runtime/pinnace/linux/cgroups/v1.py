@@ -10,25 +10,18 @@ import os
 import time
 from typing import Any
 
-from pinnace.linux.cgroups.base import (
-    Cgroup,
-    Unsupported,
-    kill_quietly,
-    make,
-    number,
-    pairs,
-    read,
-    unsupported,
-    write,
-)
+from pinnace.linux.cgroups import v1_settings, v2_settings
+from pinnace.linux.cgroups.base import Cgroup, kill_quietly, make, number, pairs, read
 from pinnace.linux.cgroups.entry import Entry
+from pinnace.linux.cgroups.setting import Setting, Unsupported, write
+from pinnace.linux.cgroups.v2 import UnifiedCgroup
 
-_BLKIO_LISTS = {
-    "throttleReadBpsDevice": "blkio.throttle.read_bps_device",
-    "throttleWriteBpsDevice": "blkio.throttle.write_bps_device",
-    "throttleReadIOPSDevice": "blkio.throttle.read_iops_device",
-    "throttleWriteIOPSDevice": "blkio.throttle.write_iops_device",
-}
+# Which controllers of version 2 a part of OCI resources may be for.
+_PARTS = {
+    "memory": {"memory"}, "cpu": {"cpu", "cpuset"}, "pids": {"pids"}, "blockIO": {"io"},
+    "hugepageLimits": {"hugetlb"}, "rdma": {"rdma"},
+}  # fmt: skip
+_NOT_UNIFIED = "unified resource {0} cannot be set: its controller is not in a version 2 hierarchy"
 # The kernel's names where those of containerd's metrics differ.
 _MEMORY_NAMES = {
     "pgpgin": "pg_pg_in", "pgpgout": "pg_pg_out", "pgfault": "pg_fault",
@@ -88,75 +81,32 @@ class LegacyCgroup(Cgroup):
                 if not read(place, name).strip():
                     write(place, name, read(above, name).strip())
 
-    def apply(self, resources: dict[str, Any]) -> None:
-        self._apply_memory(resources.get("memory") or {})
-        self._apply_cpu(resources.get("cpu") or {})
-        self._apply_pids(resources.get("pids") or {})
-        self._apply_block_io(resources.get("blockIO") or {})
-        for limit in resources.get("hugepageLimits") or ():
-            name = f"hugetlb.{limit['pageSize']}.limit_in_bytes"
-            self._write("hugetlb", name, limit["limit"])
-        self._apply_devices(resources.get("devices") or [])
+    def placed(self, resources: dict[str, Any]) -> list[tuple[str, Setting]]:
+        """A controller that version 1 does not have may be in the hierarchy beside it."""
+        elsewhere = self._elsewhere()
+        found = [
+            (self.directory(setting.controller), setting)
+            for setting in v1_settings.settings(resources)
+            if setting.controller not in elsewhere
+        ]
+        parts = {key: resources.get(key) for key, names in _PARTS.items() if elsewhere & names}
+        parts["unified"] = resources.get("unified")
+        place = UnifiedCgroup(self.path, self.unified_root)
+        for setting in v2_settings.settings(parts, place.read):
+            if setting.controller in elsewhere:
+                place.create()  # hands the controllers down, which is not done for every container
+                found.append((place.directory, setting))
+            elif setting.file in (resources.get("unified") or {}):
+                found.append(("", setting._replace(refused=_NOT_UNIFIED.format(setting.file))))
+        return found
 
-    def _write(self, controller: str, name: str, value: object) -> None:
-        directory = self.directory(controller)
-        if not directory:
-            raise unsupported(controller, name)
-        write(directory, name, str(value))
+    def _elsewhere(self) -> set[str]:
+        """Controllers that only the version 2 hierarchy has."""
+        if not self.unified_root:
+            return set()
+        return set(read(self.unified_root, "cgroup.controllers").split()) - set(self.hierarchies)
 
-    def _apply_memory(self, memory: dict[str, Any]) -> None:
-        limit, swap = memory.get("limit"), memory.get("swap")
-        current = number(self.directory("memory"), "memory.memsw.limit_in_bytes")
-        # Memory may never exceed memory plus swap, so growing starts with the latter.
-        order = [("memory.limit_in_bytes", limit), ("memory.memsw.limit_in_bytes", swap)]
-        if swap is not None and limit is not None and (swap == -1 or swap > current):
-            order.reverse()
-        for name, value in order:
-            if value and (value > 0 or "memory" in self.hierarchies):
-                self._write("memory", name, value)
-        for key, name in (
-            ("reservation", "memory.soft_limit_in_bytes"),
-            ("kernelTCP", "memory.kmem.tcp.limit_in_bytes"),
-            ("swappiness", "memory.swappiness"),
-        ):
-            if memory.get(key) is not None:
-                self._write("memory", name, memory[key])
-        if memory.get("disableOOMKiller"):
-            self._write("memory", "memory.oom_control", 1)
-
-    def _apply_cpu(self, cpu: dict[str, Any]) -> None:
-        for key, controller, name in (
-            ("shares", "cpu", "cpu.shares"),
-            ("period", "cpu", "cpu.cfs_period_us"),
-            ("quota", "cpu", "cpu.cfs_quota_us"),
-            ("burst", "cpu", "cpu.cfs_burst_us"),
-            ("realtimePeriod", "cpu", "cpu.rt_period_us"),
-            ("realtimeRuntime", "cpu", "cpu.rt_runtime_us"),
-            ("idle", "cpu", "cpu.idle"),
-            ("cpus", "cpuset", "cpuset.cpus"),
-            ("mems", "cpuset", "cpuset.mems"),
-        ):
-            if cpu.get(key):
-                self._write(controller, name, cpu[key])
-
-    def _apply_pids(self, limits: dict[str, Any]) -> None:
-        limit = limits.get("limit") or 0
-        if limit > 0 or (limit < 0 and "pids" in self.hierarchies):
-            self._write("pids", "pids.max", limit if limit > 0 else "max")
-
-    def _apply_block_io(self, block_io: dict[str, Any]) -> None:
-        if block_io.get("weight"):
-            name = "blkio.weight"
-            if not os.path.exists(f"{self.directory('blkio')}/{name}"):
-                name = "blkio.bfq.weight"
-            self._write("blkio", name, block_io["weight"])
-        for key, name in _BLKIO_LISTS.items():
-            for device in block_io.get(key) or ():
-                rule = f"{device['major']}:{device['minor']} {device['rate']}"
-                self._write("blkio", name, rule)
-
-    def _apply_devices(self, rules: list[dict[str, Any]]) -> None:
-        """Rules in order; without the controller there are none (``limits_devices``)."""
+    def apply_devices(self, rules: list[dict[str, Any]]) -> None:
         if not self.limits_devices():
             return
         for rule in rules:
@@ -164,7 +114,7 @@ class LegacyCgroup(Cgroup):
             text = device_rule(rule)
             if rule.get("allow") and text.startswith("a ") and self._all_devices():
                 continue  # so already, and a group below a limited one may not repeat it
-            self._write("devices", name, text)
+            write(self.directory("devices"), name, text)
 
     def _all_devices(self) -> bool:
         return read(self.directory("devices"), "devices.list").startswith("a ")
