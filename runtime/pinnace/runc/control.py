@@ -9,8 +9,7 @@ import time
 from typing import Any
 
 from pinnace.errors import FailedPrecondition, InvalidArgument, NotFound
-from pinnace.linux import cgroups
-from pinnace.runc import hooks
+from pinnace.runc import hooks, limits
 from pinnace.runc import state as states
 from pinnace.runc.state import ContainerState, Status
 from pinnace.spec import runtime
@@ -29,14 +28,14 @@ def kill(state_root: str, identifier: str, signal: int, *, everyone: bool = Fals
     container = states.load(state_root, identifier)
     status = container.status()
     if everyone:
-        for pid in _group(container).pids():
+        for pid in limits.of(container).pids():
             _send(pid, signal)
         return
     if not status.can_kill():
         raise FailedPrecondition("container not running")
     _send_checked(container, signal)
     if signal == signals.SIGKILL and status is Status.PAUSED:
-        _group(container).freeze(False)  # a frozen process dies only when it runs again
+        limits.of(container).freeze(False)  # a frozen process dies only when it runs again
 
 
 def _send_checked(container: ContainerState, signal: int) -> None:
@@ -60,13 +59,9 @@ def _send(pid: int, signal: int) -> None:
         os.kill(pid, signal)
 
 
-def _group(container: ContainerState) -> cgroups.Cgroup:
-    return cgroups.find(container.cgroup_path)
-
-
 def pids(state_root: str, identifier: str) -> list[int]:
     """Every process in the container, as the host numbers them."""
-    return _group(states.load(state_root, identifier)).pids()
+    return limits.of(states.load(state_root, identifier)).pids()
 
 
 def pause(state_root: str, identifier: str) -> None:
@@ -75,7 +70,7 @@ def pause(state_root: str, identifier: str) -> None:
     status = container.status()
     if not status.can_pause():
         raise FailedPrecondition(f"cannot pause a {status.value} container")
-    _group(container).freeze(True)
+    limits.of(container).freeze(True)
 
 
 def resume(state_root: str, identifier: str) -> None:
@@ -84,19 +79,22 @@ def resume(state_root: str, identifier: str) -> None:
     status = container.status()
     if status is not Status.PAUSED:
         raise FailedPrecondition(f"cannot resume a {status.value} container")
-    _group(container).freeze(False)
+    limits.of(container).freeze(False)
 
 
 def stats(state_root: str, identifier: str) -> dict[str, Any]:
     """Usage, in the shape of containerd's metrics; ``cgroup`` says of which version."""
-    return _group(states.load(state_root, identifier)).stats()
+    return limits.of(states.load(state_root, identifier)).stats()
 
 
 def update(state_root: str, identifier: str, resources: dict[str, Any]) -> None:
     """Change limits; what ``resources`` does not name stays."""
     if not isinstance(resources, dict):
         raise InvalidArgument("resources is not an object")
-    _group(states.load(state_root, identifier)).apply({**resources, "devices": []})
+    container = states.load(state_root, identifier)
+    if container.status() is Status.STOPPED:
+        raise FailedPrecondition("cannot update a stopped container")
+    limits.update(container, resources)
 
 
 def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
@@ -119,7 +117,7 @@ def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
         _end(container)
     with contextlib.suppress(FileNotFoundError):
         if container.cgroup_path:
-            group = _group(container)
+            group = limits.of(container)
             group.kill()
             group.delete()
     with contextlib.suppress(NotFound, InvalidArgument):
@@ -134,7 +132,7 @@ def _end(container: ContainerState) -> None:
         if container.pid:
             _send_checked(container, signals.SIGKILL)
     if container.cgroup_path:
-        _group(container).kill()
+        limits.of(container).kill()
     deadline = time.monotonic() + 10
     while container.status().can_kill() and time.monotonic() < deadline:
         time.sleep(0.001)

@@ -8,7 +8,6 @@ program could not be executed, the plain end of it (close-on-exec) when it was.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 import signal
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 from pinnace.errors import Error, FailedPrecondition
 from pinnace.linux import cgroups, proc
 from pinnace.linux.kernel import KERNEL, Kernel
-from pinnace.runc import devices, hooks, init, namespaces
+from pinnace.runc import hooks, init, limits, namespaces
 from pinnace.runc import state as states
 from pinnace.runc.channel import Channel, verified
 from pinnace.runc.init import Launch
@@ -92,7 +91,7 @@ class _Creation:
         state.annotations = dict(spec.get("annotations") or {})
         state.created = time.time()
         state.rootfs = os.path.realpath(os.path.join(state.bundle, spec["root"]["path"]))
-        self._make_cgroup()
+        self.cgroup = limits.make(spec, state)
         ours, theirs = Channel.pair()
         listener = _listen(state.directory)
         launch = Launch(self.kernel, spec, state.bundle, theirs, self.privileges, stdio)
@@ -115,19 +114,6 @@ class _Creation:
             self._reap()
         state.save()
         return Created(state.pid, self.terminal, state)
-
-    def _make_cgroup(self) -> None:
-        linux = self.spec.get("linux") or {}
-        path = linux.get("cgroupsPath") or f"/pinnace/{self.state.id}"
-        self.state.cgroup_path = cgroups.normalize(path)
-        self.state.save()  # from here on a crash leaves enough to clean up
-        self.cgroup = cgroups.find(path)
-        self.cgroup.create()
-        resources = dict(linux.get("resources") or {})
-        if resources.get("devices"):
-            named = [_allowed(item) for item in linux.get("devices") or ()]
-            resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
-        self.cgroup.apply(resources)
 
     def _attend(self, channel: Channel) -> None:
         """Answer what the stages ask for, until the container is ready.
@@ -232,10 +218,6 @@ def _in_context(record: dict[str, Any]) -> Error:
     return Error(_FAILED + str(record))
 
 
-def _allowed(item: dict[str, Any]) -> dict[str, Any]:
-    return {**{key: item.get(key) for key in ("type", "major", "minor")}, "allow": True}
-
-
 def _listen(directory: str) -> socket.socket:
     """The start socket, for root only; reached through a descriptor, as paths may be too long."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -314,7 +296,7 @@ def exec_(
     launch.preserved = preserve_fds
     entry: cgroups.Entry | None = None
     if state.cgroup_path:
-        group = cgroups.find(state.cgroup_path)
+        group = limits.of(state)
         _forgo_devices(spec, group, privileges)
         launch.entry = entry = group.entry()
     stage_one = os.fork()
@@ -332,21 +314,6 @@ def exec_(
             os.close(fd)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(stage_one, 0)
-
-
-def _join_beside(state: ContainerState, pid: int) -> None:
-    """Move a further process into the unified group, or where the container's first one has gone.
-
-    A container that made groups below its own may have given these controllers; none may be in
-    its own then ("no internal processes", cgroup-v2.rst).
-    """
-    group = cgroups.find(state.cgroup_path)
-    try:
-        group.join_unified(pid)
-    except OSError as problem:
-        if problem.errno != errno.EBUSY:
-            raise
-        cgroups.beside(group, state.pid).join_unified(pid)
 
 
 def _wait_for(channel: Channel, pid: int, deadline: float) -> None:
@@ -382,7 +349,7 @@ def _attend_exec(channel: Channel, state: ContainerState, score: int | None) -> 
             if "pid" in record:
                 pid = int(record["pid"])
                 if state.cgroup_path and not record["inside"]:
-                    _join_beside(state, pid)
+                    limits.join_beside(state, pid)
                 _set_oom_score(pid, score)
                 channel.send({"joined": True})
             elif "terminal" in record:

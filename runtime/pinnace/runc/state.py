@@ -77,7 +77,7 @@ class ContainerState:
             return Status.CREATING
         if not proc.alive(self.pid, self.start_time):
             return Status.STOPPED
-        if self.cgroup_path and frozen(self.cgroup_path):
+        if self.cgroup_path and cgroups.find(self.cgroup_path).is_frozen():
             return Status.PAUSED
         return Status.RUNNING if self.started else Status.CREATED
 
@@ -151,14 +151,3 @@ def all_ids(root: str) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         return sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
     return []
-
-
-def frozen(cgroup_path: str) -> bool:
-    """Whether the control group is paused."""
-    group = cgroups.find(cgroup_path)
-    for directory in group.directories():
-        if cgroups.base.read(directory, "freezer.state").strip() in ("FROZEN", "FREEZING"):
-            return True
-        if cgroups.base.read(directory, "cgroup.freeze").strip() == "1":
-            return True
-    return False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pinnace.errors import Error
+from pinnace.errors import Error, FailedPrecondition, InvalidArgument
 from pinnace.linux import cgroups, fork
+from pinnace.runc import container
 from tests.conformance.runc.conftest import Box
 
 pytestmark = pytest.mark.root
@@ -91,4 +93,78 @@ def test_a_refused_limit_leaves_nothing(box: Box) -> None:
     box.linux["resources"]["memory"] = {"limit": 1 << 20, "swap": 1 << 10}
     with pytest.raises((Error, OSError)):
         box.create("true")
+    assert box.cgroups() == []
+
+
+def test_a_group_with_processes_is_refused_and_left_alone(
+    box: Box, boxes: Callable[[], Box]
+) -> None:
+    """Whoever ends the second container would end the first one's processes, or with "/" the host's."""
+    box.background("sleep", "100")
+    for path in (box.linux["cgroupsPath"], "/", "/.."):
+        other = boxes()
+        other.linux["cgroupsPath"] = path
+        with pytest.raises(FailedPrecondition, match="is not empty"):
+            other.create("true")
+        container.delete(other.id, other.state_root, force=True)
+    assert box.state()["status"] == "running"
+
+
+def test_limits_arrive_in_the_kernel(box: Box) -> None:
+    box.linux["resources"] |= {
+        "memory": {"limit": 32 << 20, "reservation": 16 << 20},
+        "cpu": {"shares": 1024, "quota": 20000, "period": 50000},
+        "pids": {"limit": 17},
+    }
+    box.background("sleep", "100")
+    group = cgroups.find(box.linux["cgroupsPath"])
+    resources = box.linux["resources"] | {"devices": []}
+    assert {file: text for _, file, text in _held(group, resources)} == {
+        setting.file: setting.value for _, setting in group.placed(resources)
+    }
+
+
+def _held(group: cgroups.Cgroup, resources: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for directory, setting in group.placed(resources):
+        yield directory, setting.file, Path(directory, setting.file).read_text().strip()
+
+
+def test_memory_beyond_the_limit_ends_the_program(box: Box) -> None:
+    box.linux["resources"]["memory"] = {"limit": 16 << 20}
+    ended = box.run("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+    assert ended.status == 137
+
+
+def test_an_update_holds_at_once(box: Box) -> None:
+    box.linux["resources"]["pids"] = {"limit": 1}
+    box.background("sleep", "100")
+    container.update(box.id, box.state_root, {"pids": {"limit": 20}})
+    assert box.exec("sh", "-c", "(echo one); (echo two); true").output == "one\ntwo\n"
+    with pytest.raises(InvalidArgument, match="below what is in use"):
+        container.update(
+            box.id, box.state_root, {"memory": {"limit": 4096, "checkBeforeUpdate": True}}
+        )
+
+
+def test_a_limit_without_controller_is_refused_or_left_out_on_request(box: Box) -> None:
+    box.linux["resources"]["unified"] = {"nonsense.max": "1"}
+    with pytest.raises(FailedPrecondition, match=r"nonsense\.max"):
+        box.create("true")
+    assert box.cgroups() == []
+    box.spec["annotations"] = {"io.pinnace.resources": "best-effort"}
+    assert box.run("true").status == 0
+
+
+def test_killing_a_paused_container_ends_it(box: Box) -> None:
+    pid = box.background("sleep", "100")
+    container.pause(box.id, box.state_root)
+    assert box.state()["status"] == "paused"
+    container.kill(box.id, box.state_root, "KILL")
+    assert box.ended(pid).status == 137
+
+
+def test_everything_of_a_paused_container_goes(box: Box) -> None:
+    box.background("sh", "-c", "sleep 100 & sleep 100")
+    container.pause(box.id, box.state_root)
+    container.delete(box.id, box.state_root, force=True)
     assert box.cgroups() == []

@@ -56,6 +56,10 @@ class Cgroup:
         """Stop or continue every process; returns when the kernel has done so."""
         raise NotImplementedError
 
+    def is_frozen(self) -> bool:
+        """Whether it is stopped, or about to be."""
+        raise NotImplementedError
+
     def stats(self) -> dict[str, Any]:
         """Usage in the shape of containerd's cgroup metrics message of this version."""
         raise NotImplementedError
@@ -63,6 +67,10 @@ class Cgroup:
     def limits_devices(self) -> bool:
         """Whether device rules hold here; where not, ``apply`` leaves them out."""
         return False
+
+    def memory_in_use(self) -> int:
+        """Bytes that count against its memory limit; 0 when they are not counted."""
+        raise NotImplementedError
 
     def oom_kills(self) -> int:
         """How many processes the kernel killed here for memory; 0 when it does not count."""

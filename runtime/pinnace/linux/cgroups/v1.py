@@ -135,6 +135,13 @@ class LegacyCgroup(Cgroup):
         write(directory, "freezer.state", "THAWED")
         raise OSError(errno.ETIMEDOUT, "the kernel did not reach state " + wanted, directory)
 
+    def is_frozen(self) -> bool:
+        directory = self.directory("freezer")
+        return bool(directory) and read(directory, "freezer.state").strip() in (
+            "FROZEN",
+            "FREEZING",
+        )
+
     def kill(self) -> None:
         if "freezer" in self.hierarchies and os.path.isdir(self.directory("freezer")):
             super().kill()
@@ -143,6 +150,9 @@ class LegacyCgroup(Cgroup):
             for pid in pids:
                 kill_quietly(pid)
             time.sleep(0.002)
+
+    def memory_in_use(self) -> int:
+        return number(self.directory("memory"), "memory.usage_in_bytes")
 
     def oom_kills(self) -> int:
         return pairs(self.directory("memory"), "memory.oom_control").get("oom_kill", 0)

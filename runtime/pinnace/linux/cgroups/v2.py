@@ -66,11 +66,17 @@ class UnifiedCgroup(Cgroup):
         write(self.directory, "cgroup.freeze", "0")
         raise OSError(errno.ETIMEDOUT, "the kernel did not freeze it", self.directory)
 
+    def is_frozen(self) -> bool:
+        return self.read("cgroup.freeze").strip() == "1"
+
     def kill(self) -> None:
         try:
             write(self.directory, "cgroup.kill", "1")  # kernel 5.14
         except OSError:
             super().kill()
+
+    def memory_in_use(self) -> int:
+        return number(self.directory, "memory.current")
 
     def oom_kills(self) -> int:
         return pairs(self.directory, "memory.events").get("oom_kill", 0)

@@ -1,0 +1,125 @@
+"""A container's control group: made and limited when it is created, found again from its state."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import Any
+
+from pinnace.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from pinnace.linux import cgroups
+from pinnace.runc import devices
+from pinnace.runc.state import ContainerState
+
+BEST_EFFORT = "io.pinnace.resources"
+"""Annotation; with the value ``best-effort`` a limit that cannot be enforced is only a warning."""
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
+    """Make the group that ``spec`` asks for, with its limits; what it is called is saved first.
+
+    None, as runc has it, for a user who has no right to make groups and asks for no limit. Raises
+    Unsupported, InvalidArgument, FailedPrecondition, and PermissionDenied for a user who does ask.
+    """
+    linux = spec.get("linux") or {}
+    path = linux.get("cgroupsPath") or f"/pinnace/{state.id}"
+    resources = dict(linux.get("resources") or {})
+    group = cgroups.find(path)
+    _refuse_used(group)
+    state.cgroup_path = group.path
+    state.save()  # from here on a crash leaves enough to clean up
+    try:
+        group.create()
+    except OSError as problem:
+        if problem.errno not in _REFUSED or os.geteuid() == 0:
+            raise
+        if linux.get("cgroupsPath") or _limits(resources):
+            raise PermissionDenied(
+                f"control group {path} cannot be made: {problem.strerror}",
+                hint="limits take a control group that is this user's: --systemd-cgroup, or delegation",
+            ) from None
+        state.cgroup_path = ""
+        state.save()
+        return None
+    if resources.get("devices"):
+        named = [_allowed(item) for item in linux.get("devices") or ()]
+        resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
+    try:
+        _apply(group, resources, state)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            group.delete()
+        raise
+    return group
+
+
+def _refuse_used(group: cgroups.Cgroup) -> None:
+    """A container may not share a group: what ends the one would kill the other, or the host."""
+    if not group.exists():
+        return
+    if found := group.pids():
+        raise FailedPrecondition(
+            f"container's cgroup {group.path} is not empty: {len(found)} process(es) found"
+        )
+    if group.is_frozen():
+        raise FailedPrecondition(f"container's cgroup {group.path} is frozen")
+
+
+def of(state: ContainerState) -> cgroups.Cgroup:
+    """The group of a container that has one. Raises InvalidArgument for one without."""
+    if not state.cgroup_path:
+        raise InvalidArgument(f"container {state.id} has no control group of its own")
+    return cgroups.find(state.cgroup_path)
+
+
+def update(state: ContainerState, resources: dict[str, Any]) -> None:
+    """Change limits of a container; what ``resources`` does not name stays, device rules always do.
+
+    Raises as ``make`` does.
+    """
+    group = of(state)
+    _check_before(group, resources.get("memory") or {})
+    _apply(group, {**resources, "devices": []}, state)
+
+
+def join_beside(state: ContainerState, pid: int) -> None:
+    """Move a further process into the unified group, or where the container's first one has gone.
+
+    A container that made groups below its own may have given these controllers; none may be in
+    its own then ("no internal processes", cgroup-v2.rst).
+    """
+    group = of(state)
+    try:
+        group.join_unified(pid)
+    except OSError as problem:
+        if problem.errno != errno.EBUSY:
+            raise
+        cgroups.beside(group, state.pid).join_unified(pid)
+
+
+def _limits(resources: dict[str, Any]) -> bool:
+    """Whether anything but device rules is asked for."""
+    return any(value for key, value in resources.items() if key != "devices")
+
+
+def _apply(group: cgroups.Cgroup, resources: dict[str, Any], state: ContainerState) -> None:
+    best_effort = state.annotations.get(BEST_EFFORT) == "best-effort"
+    for left_out in group.apply(resources, best_effort=best_effort):
+        sys.stderr.write(f"warning: {left_out}\n")
+
+
+def _check_before(group: cgroups.Cgroup, memory: dict[str, Any]) -> None:
+    """``checkBeforeUpdate``: version 2 takes a limit below what is in use, and kills."""
+    limit = memory.get("limit") or 0
+    if memory.get("checkBeforeUpdate") and 0 < limit < group.memory_in_use():
+        raise InvalidArgument(
+            f"memory limit {limit} is below what is in use ({group.memory_in_use()} bytes)"
+        )
+
+
+def _allowed(item: dict[str, Any]) -> dict[str, Any]:
+    return {**{key: item.get(key) for key in ("type", "major", "minor")}, "allow": True}
