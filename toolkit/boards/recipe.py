@@ -92,7 +92,7 @@ NoNewPrivileges=no
 DynamicUser=no
 """
 
-_SSHD = """\
+SSHD = """\
 # Answers at once: no reverse look-up of the laptop's address, which no name server knows.
 UseDNS no
 PasswordAuthentication no
@@ -113,7 +113,7 @@ def apply(root: Path) -> None:
     sudoers = root / "etc/sudoers.d/010_pi-nopasswd"
     sudoers.write_text(f"{USER} ALL=(ALL) NOPASSWD: ALL\n")
     sudoers.chmod(0o440)
-    (root / "etc/ssh/sshd_config.d/board.conf").write_text(_SSHD)
+    (root / "etc/ssh/sshd_config.d/board.conf").write_text(SSHD)
     for unit in _MASKED:
         _mask(root, unit)
     # Each board gets its own of these.

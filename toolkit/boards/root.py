@@ -47,7 +47,7 @@ PACKAGES = (
 )
 
 # The essential system and apt: mmdebstrap's variant "minbase", as apt patterns.
-_MINBASE = ("?essential", "?priority(required)", "apt")
+MINBASE = ("?essential", "?priority(required)", "apt")
 
 _RECIPE = "1"
 """Part of the cache key: raised when this module, recipe or twin change what a root holds."""
@@ -122,7 +122,7 @@ def _build_native(tree: Path, release: str, debian_arch: str, yes: bool) -> None
 def _build_foreign(tree: Path, arch: Arch, release: str, native: Path, host_arch: str) -> None:
     facts = arch.facts
     archive = Archive(release, facts.debian)
-    debs = archive.resolve([*_MINBASE, *PACKAGES], dependencies=True)
+    debs = archive.resolve([*MINBASE, *PACKAGES], dependencies=True)
     archive.fetch(debs)
     with console.step(f"build the {release} {facts.debian} root") as step:
         step.say("unpacking")
