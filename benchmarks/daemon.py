@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,11 +22,10 @@ from benchmarks.harness import Result, median
 from toolkit import console, host, oci
 from toolkit.arch import Arch
 from toolkit.arena import Arena
-from toolkit.build import bundle, bytecode
+from toolkit.build import bundle
 from toolkit.debian import Archive
 from toolkit.errors import PinnaceError, UsageError
 from toolkit.lab import recipes
-from toolkit.tree import extract
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def run() -> list[Result]:
         raise UsageError("Debian has the peer for amd64 and arm64; measure on one of these")
     with Arena() as arena:
         with console.step("stacks"):
-            release = _release(arch, arena.scratch)
+            release = bundle.unpack_here(arena.scratch / "release")
             peer = Archive(_PEER_SUITE, arch.facts.debian).unpack(["containerd", "runc"])
             image = arena.scratch / "image.tar"
             image.write_bytes(_image(arch))
@@ -85,20 +83,6 @@ def run() -> list[Result]:
         with console.step(f"measure: {ROUNDS} runs each, then {CONTAINERS} idle containers each"):
             measured = _measure(arena, {"ours": ours, "theirs": theirs})
     return _results(measured, version)
-
-
-def _release(arch: Arch, scratch: Path) -> Path:
-    """Our bundle, unpacked as a board has it."""
-    python = subprocess.run(
-        ["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-    # Byte code for another Python is not used, and the sources are: slower, but it runs.
-    built = bundle.build(arch, python if python in bytecode.RELEASES else "3.13")
-    place = scratch / "release"
-    with tarfile.open(built.path) as archive:
-        extract(archive, place, "tar")
-    return place
 
 
 def _image(arch: Arch) -> bytes:

@@ -499,12 +499,13 @@ static void run_cold(char **argv, const char *release)
     words = mmap(NULL, (count + 4) * sizeof *words, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (words == MAP_FAILED)
         return;
-    words[0] = "python3";
     words[1] = "-ISB"; /* alone, and writing nothing into the read-only release */
     words[2] = script;
     memcpy(words + 3, argv, (count + 1) * sizeof *words);
-    for (size_t i = 0; i < sizeof pythons / sizeof pythons[0]; i++)
+    for (size_t i = 0; i < sizeof pythons / sizeof pythons[0]; i++) {
+        words[0] = (char *)(uintptr_t)pythons[i]; /* Python would look a bare name up in the caller's PATH */
         execv(pythons[i], words);
+    }
 }
 
 /* The release this program belongs to: two levels above its own file. 0, or -1 when that is unknown. */

@@ -16,6 +16,8 @@ import gzip
 import hashlib
 import os
 import re
+import subprocess
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from toolkit.build.commands import add_commands
 from toolkit.build.version import runtime_version
 from toolkit.errors import PinnaceError, UsageError
 from toolkit.paths import RUNTIME, cache_dir
-from toolkit.tree import Tree, compress
+from toolkit.tree import Tree, compress, extract
 
 MANIFEST = "manifest.json"
 _LEFT_OUT = re.compile(r"(^|/)(__pycache__|\.[^/]*)(/|$)|~$|\.pyc$")
@@ -73,6 +75,18 @@ def build(arch: Arch, python: str) -> Bundle:
     unpacked = sum(entry["size"] for entry in manifest["files"].values())
     digest = hashlib.sha256(data).hexdigest()
     return Bundle(manifest["id"], path, arch, python, digest, len(data), unpacked)
+
+
+def unpack_here(place: Path) -> Path:
+    """The bundle for this machine, unpacked in the new directory ``place`` as a board has it."""
+    asked = ["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    python = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    # Byte code for another Python is not used, and the sources are: slower, but it runs.
+    known = python if python in bytecode.RELEASES else "3.13"
+    built = build(Arch.from_machine(os.uname().machine), known)
+    with tarfile.open(built.path) as archive:
+        extract(archive, place, "tar")
+    return place
 
 
 def contents(arch: Arch, python: str) -> Tree:

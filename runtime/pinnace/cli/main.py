@@ -54,6 +54,15 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
+def wants_caller(argv: Sequence[str]) -> bool:
+    """Whether a command line must run as a child of who typed it: the keeper leaves those alone."""
+    if os.path.basename(argv[0]) != "runc":
+        return False
+    from pinnace.cli import runc
+
+    return runc.wants_caller(list(argv[1:]))
+
+
 def _load(entry: str) -> Callable[[list[str]], int]:
     module, _, function = entry.partition(":")
     return cast("Callable[[list[str]], int]", getattr(importlib.import_module(module), function))

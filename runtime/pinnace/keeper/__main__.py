@@ -44,7 +44,8 @@ def main(words: list[str]) -> int:
     gc.freeze()
     server.notify_ready()
     try:
-        server.Keeper(listener, entry, start_shim, _release()).run()
+        refuses = command.refusal_beside(cli)
+        server.Keeper(listener, entry, start_shim, _release(), refuses).run()
     finally:
         os.unlink(address)
     return 0

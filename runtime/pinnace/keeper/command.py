@@ -21,6 +21,8 @@ _MAX_DESCRIPTORS = 65536
 """Above every descriptor that a keeper has; close_range(2) makes it one call."""
 
 Entry = Callable[[Sequence[str]], int]
+Refusal = Callable[[Sequence[str]], bool]
+"""Whether a command line is none for the keeper, because it must be a child of who typed it."""
 
 
 class Request:
@@ -55,6 +57,12 @@ def load(entry: str) -> Entry:
     """The function that ``package.module:function`` names."""
     module, _, function = entry.partition(":")
     return cast(Entry, getattr(importlib.import_module(module), function))
+
+
+def refusal_beside(entry: str) -> Refusal:
+    """The function ``wants_caller`` of an entry's module; without one nothing is refused."""
+    module = importlib.import_module(entry.partition(":")[0])
+    return cast(Refusal, getattr(module, "wants_caller", lambda _: False))
 
 
 def become(request: Request, fds: Sequence[int], entry: Entry) -> None:

@@ -67,15 +67,18 @@ class Keeper:
         cli: what runs a command's words.
         start_shim: what a forked shim runs.
         release: the directory of our release; commands of another one start cold.
+        refuses: which command lines start cold as well.
     """
 
     def __init__(
-        self, listener: socket.socket, cli: command.Entry, start_shim: StartShim, release: str
-    ) -> None:
+        self, listener: socket.socket, cli: command.Entry, start_shim: StartShim, release: str,
+        refuses: command.Refusal,
+    ) -> None:  # fmt: skip
         self._listener = listener
         self._cli = cli
         self._start_shim = start_shim
         self._release = release
+        self._refuses = refuses
         self._poll = select.poll()
         self._sessions: dict[int, _Session] = {}
         self._children: dict[int, _Session] = {}
@@ -181,6 +184,8 @@ class Keeper:
             raise InvalidArgument(f"4 descriptors are expected, {len(fds)} came")
         if request.release and os.path.realpath(request.release) != self._release:
             raise InvalidArgument(f"the keeper is of release {self._release}")
+        if self._refuses(request.argv):
+            raise InvalidArgument("this command has to be a child of its caller")
         pid = os.fork()
         if pid == 0:
             command.become(request, fds, self._cli)

@@ -36,7 +36,7 @@ def run_from_memory() -> None:
     marked = os.environ.pop(_MARK, "") == str(os.getpid())
     if marked or is_sealed():
         return
-    fd = _sealed_copy(sys.executable)
+    fd = _sealed_copy("/proc/self/exe")  # sys.executable is what the caller's PATH says
     os.environ[_MARK] = str(os.getpid())
     # The program's own name stays: Python finds its library by it.
     os.execve(  # noqa: S606 (ourselves)

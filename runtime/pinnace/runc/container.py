@@ -11,7 +11,7 @@ import signal as signals
 import time
 from typing import Any, NamedTuple
 
-from pinnace.errors import InvalidArgument
+from pinnace.errors import DataLoss, InvalidArgument, NotFound
 from pinnace.runc import control
 from pinnace.runc import create as creation
 from pinnace.runc import state as states
@@ -32,13 +32,22 @@ class Created(NamedTuple):
     console: int | None
 
 
-def create(container_id: str, bundle: str, state_root: str, stdio: Stdio | None) -> Created:
+Options = creation.Options
+
+
+def create(
+    container_id: str, bundle: str, state_root: str, stdio: Stdio | None,
+    options: Options = creation.DEFAULTS,
+) -> Created:  # fmt: skip
     """Make everything of the container; its first process waits for :func:`start`.
 
     Without ``stdio`` the process shares the caller's. The caller waits for the process, whose
     parent it becomes when it is a child subreaper (PR_SET_CHILD_SUBREAPER) or pid 1.
     """
-    made = creation.create(container_id, bundle, state_root=state_root, stdio=stdio or (0, 1, 2))
+    streams = stdio or (0, 1, 2)
+    made = creation.create(
+        container_id, bundle, state_root=state_root, stdio=streams, options=options
+    )
     return Created(made.pid, made.terminal)
 
 
@@ -48,10 +57,12 @@ def start(container_id: str, state_root: str) -> None:
 
 
 def exec_(
-    container_id: str, state_root: str, process: dict[str, Any], stdio: Stdio | None
-) -> Created:
+    container_id: str, state_root: str, process: dict[str, Any], stdio: Stdio | None,
+    options: Options = creation.DEFAULTS,
+) -> Created:  # fmt: skip
     """Run a further process, an OCI ``process`` object, at once."""
-    made = creation.exec_(state_root, container_id, process, stdio=stdio or (0, 1, 2))
+    streams = stdio or (0, 1, 2)
+    made = creation.exec_(state_root, container_id, process, stdio=streams, options=options)
     return Created(made.pid, made.terminal)
 
 
@@ -85,13 +96,23 @@ def delete(container_id: str, state_root: str, force: bool = False) -> None:
 
 
 def state(container_id: str, state_root: str) -> dict[str, Any]:
-    """The OCI state, with ``rootfs``, ``created`` (RFC 3339) and ``started`` (bool) beside it."""
+    """The OCI state, with ``rootfs``, ``created`` (RFC 3339), ``started`` (bool), ``owner`` (a user id) and
+    ``config`` (its path) beside it."""
     return _described(states.load(state_root, container_id))
 
 
 def list_(state_root: str) -> list[dict[str, Any]]:
-    """The states of all containers, by id."""
-    return [_described(states.load(state_root, each)) for each in states.all_ids(state_root)]
+    """The states of all containers, by id; a damaged one is listed as stopped, so that it can be deleted."""
+    found = []
+    for identifier in states.all_ids(state_root):
+        try:
+            container = states.load(state_root, identifier)
+        except NotFound:
+            continue  # deleted meanwhile
+        except DataLoss:
+            container = states.ContainerState(identifier, f"{state_root}/{identifier}", "")
+        found.append(_described(container))
+    return found
 
 
 def pids(container_id: str, state_root: str) -> list[int]:
@@ -126,4 +147,6 @@ def _described(container: states.ContainerState) -> dict[str, Any]:
         "rootfs": container.rootfs,
         "created": created,
         "started": container.started,
+        "owner": container.owner,
+        "config": container.config,
     }

@@ -8,11 +8,13 @@ import signal as signals
 import time
 from typing import Any
 
-from pinnace.errors import FailedPrecondition, InvalidArgument, NotFound
+from pinnace.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
 from pinnace.runc import hooks, limits
 from pinnace.runc import state as states
 from pinnace.runc.state import ContainerState, Status
 from pinnace.spec import runtime
+
+_END_SECONDS = 10
 
 
 def state(state_root: str, identifier: str) -> dict[str, Any]:
@@ -66,20 +68,20 @@ def pids(state_root: str, identifier: str) -> list[int]:
 
 def pause(state_root: str, identifier: str) -> None:
     """Freeze every process. Raises FailedPrecondition when it does not run."""
-    container = states.load(state_root, identifier)
-    status = container.status()
-    if not status.can_pause():
-        raise FailedPrecondition(f"cannot pause a {status.value} container")
-    limits.of(container).freeze(True)
+    with states.hold(state_root, identifier) as container:
+        status = container.status()
+        if not status.can_pause():
+            raise FailedPrecondition(f"cannot pause a {status.value} container")
+        limits.of(container).freeze(True)
 
 
 def resume(state_root: str, identifier: str) -> None:
     """Let a paused container go on. Raises FailedPrecondition when it is not paused."""
-    container = states.load(state_root, identifier)
-    status = container.status()
-    if status is not Status.PAUSED:
-        raise FailedPrecondition(f"cannot resume a {status.value} container")
-    limits.of(container).freeze(False)
+    with states.hold(state_root, identifier) as container:
+        status = container.status()
+        if status is not Status.PAUSED:
+            raise FailedPrecondition(f"cannot resume a {status.value} container")
+        limits.of(container).freeze(False)
 
 
 def stats(state_root: str, identifier: str) -> dict[str, Any]:
@@ -91,25 +93,43 @@ def update(state_root: str, identifier: str, resources: dict[str, Any]) -> None:
     """Change limits; what ``resources`` does not name stays."""
     if not isinstance(resources, dict):
         raise InvalidArgument("resources is not an object")
-    container = states.load(state_root, identifier)
-    if container.status() is Status.STOPPED:
-        raise FailedPrecondition("cannot update a stopped container")
-    limits.update(container, resources)
+    with states.hold(state_root, identifier) as container:
+        if container.status() is Status.STOPPED:
+            raise FailedPrecondition("cannot update a stopped container")
+        limits.update(container, resources)
 
 
 def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
     """Remove a stopped container; with ``force`` kill it first, and a missing one is fine.
 
-    What is left of it on the host goes: control group and state. Its mounts went with its mount
-    namespace; what is mounted on the bundle's root is its maker's. Works as well after its creator
-    or its shim were killed. Raises NotFound, FailedPrecondition.
+    What is left of it on the host goes: processes, control group and state. Its mounts went with its mount
+    namespace; what is mounted on the bundle's root is its maker's. Works as well after its creator, another
+    ``delete`` or its shim were killed anywhere. Raises NotFound, FailedPrecondition.
     """
     try:
-        container = states.load(state_root, identifier)
-    except NotFound:
         if force:
-            return
-        raise
+            _kill_early(state_root, identifier)
+        with states.hold(state_root, identifier) as container:
+            _delete(container, force=force)
+    except NotFound:
+        if not force:
+            raise
+    except DataLoss:
+        if not force:
+            raise
+        # Nothing is known but the name; the directory is what stands in the way of a new one.
+        states.ContainerState(identifier, states.directory_of(state_root, identifier), "").remove()
+
+
+def _kill_early(state_root: str, identifier: str) -> None:
+    """End the container before waiting for commands that work on it: they end the sooner."""
+    container = states.load(state_root, identifier)
+    if container.pid and container.status().can_kill():
+        with contextlib.suppress(FailedPrecondition):
+            _send_checked(container, signals.SIGKILL)
+
+
+def _delete(container: ContainerState, *, force: bool) -> None:
     status = container.status()
     if not status.can_delete():
         if not force:
@@ -119,20 +139,34 @@ def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
         if container.cgroup_path:
             group = limits.of(container)
             group.kill()
+            _wait_for_makers(container)
             group.delete()
     with contextlib.suppress(NotFound, InvalidArgument):
-        spec = runtime.load(container.bundle)
+        spec = runtime.read(container.config)
         hooks.run_quietly(spec, "poststop", {**container.oci(), "status": "stopped"})
     container.remove()
 
 
+def _wait_for_makers(container: ContainerState) -> None:
+    """Wait until processes of a creator that was killed are gone: they end by themselves then.
+
+    They hold the start socket until their end. One that waits in the control group was killed with it.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    while not container.pid and states.accepts_start(container.directory):
+        if time.monotonic() > deadline:
+            raise FailedPrecondition(f"what began to make {container.id} does not end")
+        _group(container).kill()
+        time.sleep(0.002)
+
+
 def _end(container: ContainerState) -> None:
-    """SIGKILL and wait until it is gone, 10 seconds at most."""
+    """SIGKILL and wait until it is gone."""
     with contextlib.suppress(FailedPrecondition):
         if container.pid:
             _send_checked(container, signals.SIGKILL)
     if container.cgroup_path:
         limits.of(container).kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + _END_SECONDS
     while container.status().can_kill() and time.monotonic() < deadline:
         time.sleep(0.001)

@@ -24,13 +24,35 @@ from pinnace.runc.channel import Channel, verified
 from pinnace.runc.init import Launch
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Privileges
-from pinnace.runc.state import ContainerState
+from pinnace.runc.state import ContainerState, Status
 from pinnace.spec import runtime
 
 Stdio = tuple[int, int, int]
 _EXEC_SECONDS = 30
+_CREATE_SECONDS = (
+    600  # between two steps: one of them may copy a directory onto a tmpfs, on a slow disk
+)
 _LOOK_MILLISECONDS = 200
 _FAILED = "unable to start container process: "
+
+
+class Options(NamedTuple):
+    """How to create a container or a further process, beyond what the configuration says.
+
+    ``preserve_fds`` descriptors after the standard ones are passed on. ``config`` is the configuration's path when it
+    is not the bundle's. ``cgroup`` names a group below the container's for a further process.
+    """
+
+    preserve_fds: int = 0
+    config: str = ""
+    cgroup_manager: str = ""
+    cgroup: str = ""
+    pivot: bool = True
+    keyring: bool = True
+    ignore_paused: bool = False
+
+
+DEFAULTS = Options()
 
 
 class Created(NamedTuple):
@@ -42,8 +64,8 @@ class Created(NamedTuple):
 
 
 def create(
-    identifier: str, bundle: str, *, state_root: str, stdio: Stdio = (0, 1, 2), preserve_fds: int = 0,
-    kernel: Kernel = KERNEL,
+    identifier: str, bundle: str, *, state_root: str, stdio: Stdio = (0, 1, 2),
+    options: Options = DEFAULTS, kernel: Kernel = KERNEL,
 ) -> Created:  # fmt: skip
     """Create container ``identifier`` from ``bundle``: everything up to the program itself.
 
@@ -52,7 +74,8 @@ def create(
     or the image stands in the way; nothing is left behind then.
     """
     bundle = os.path.abspath(bundle)
-    spec = runtime.load(bundle)
+    config = os.path.abspath(options.config) if options.config else f"{bundle}/config.json"
+    spec = runtime.read(config)
     if not spec.get("process"):
         raise FailedPrecondition("config.json has no process to create")
     linux = spec.get("linux") or {}
@@ -60,12 +83,15 @@ def create(
     plan = Plan(spec)
     try:
         state = states.new(state_root, identifier, bundle)
+        state.config, state.cgroup_manager = config, options.cgroup_manager
         launcher = _Creation(kernel, spec, state, plan, privileges)
         try:
-            return launcher.run(None if spec["process"].get("terminal") else stdio, preserve_fds)
+            return launcher.run(None if spec["process"].get("terminal") else stdio, options)
         except BaseException:
             launcher.undo()
             raise
+        finally:
+            state.release()
     finally:
         plan.close()
 
@@ -86,8 +112,9 @@ class _Creation:
         self.terminal: int | None = None
         self.stage_one = 0
 
-    def run(self, stdio: Stdio | None, preserve_fds: int) -> Created:
+    def run(self, stdio: Stdio | None, options: Options) -> Created:
         state, spec = self.state, self.spec
+        state.owner = os.geteuid()
         state.annotations = dict(spec.get("annotations") or {})
         state.created = time.time()
         state.rootfs = os.path.realpath(os.path.join(state.bundle, spec["root"]["path"]))
@@ -96,7 +123,8 @@ class _Creation:
         listener = _listen(state.directory)
         launch = Launch(self.kernel, spec, state.bundle, theirs, self.privileges, stdio)
         launch.plan, launch.listener, launch.cgroup = self.plan, listener, self.cgroup
-        launch.preserved = preserve_fds
+        launch.preserved = options.preserve_fds
+        launch.pivot, launch.keyring = options.pivot, options.keyring
         launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
         launch.entry = entry = self.cgroup.entry() if self.cgroup else None
         try:
@@ -109,10 +137,12 @@ class _Creation:
             if entry is not None:
                 entry.close()
             self._attend(ours)
+            state.save()
+            # The process waits for this: without a state on disk it must not stay.
+            ours.send({"created": True})
         finally:
             ours.close()
             self._reap()
-        state.save()
         return Created(state.pid, self.terminal, state)
 
     def _attend(self, channel: Channel) -> None:
@@ -122,6 +152,7 @@ class _Creation:
         """
         waiting = False
         while True:
+            _wait_for(channel, self.state.pid, time.monotonic() + _CREATE_SECONDS)
             record, fds = channel.receive()
             if record is not None and "error" in record:
                 raise _in_context(record)
@@ -169,11 +200,7 @@ class _Creation:
         """Take everything back; the first process, if it exists, is killed."""
         if self.terminal is not None:
             os.close(self.terminal)
-        if self.state.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.state.pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.state.pid, 0)
+        _kill_child(self.state.pid)
         if self.cgroup is not None:
             with contextlib.suppress(OSError):
                 self.cgroup.kill()
@@ -221,23 +248,14 @@ def _in_context(record: dict[str, Any]) -> Error:
 def _listen(directory: str) -> socket.socket:
     """The start socket, for root only; reached through a descriptor, as paths may be too long."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with _short(directory) as place:
+    with states.short(directory) as place:
         before = os.umask(0o177)
         try:
-            listener.bind(f"{place}/start.sock")
+            listener.bind(f"{place}/{states.START_SOCKET}")
         finally:
             os.umask(before)
-    listener.listen(1)
+    listener.listen(16)  # whoever asks for the state connects as well
     return listener
-
-
-@contextlib.contextmanager
-def _short(directory: str) -> Any:
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
 
 
 def start(state_root: str, identifier: str) -> ContainerState:
@@ -246,32 +264,45 @@ def start(state_root: str, identifier: str) -> ContainerState:
     Raises NotFound, FailedPrecondition for any other state than created, Error when the program
     cannot be executed.
     """
-    state = states.load(state_root, identifier)
+    with states.hold(state_root, identifier) as state:
+        spec = _configuration(state)
+        _start(state, patient=bool((spec.get("hooks") or {}).get("startContainer")))
+    # Not under the lock: a hook may well work on the container.
+    hooks.run_quietly(spec, "poststart", state.oci())
+    return state
+
+
+def _configuration(state: ContainerState) -> dict[str, Any]:
+    """What the container was made from; nothing when that has been removed since."""
+    return runtime.read(state.config) if os.path.exists(state.config) else {}
+
+
+def _start(state: ContainerState, *, patient: bool) -> None:
     status = state.status()
     if not status.can_start():
         raise FailedPrecondition(f"cannot start a container in the {status.value} state")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        try:
-            with _short(state.directory) as place:
-                connection.connect(f"{place}/start.sock")
-        except OSError:
-            raise FailedPrecondition("cannot start an already running container") from None
+    try:
+        connection = states.connect_start(state.directory, _EXEC_SECONDS)
+    except OSError:
+        raise FailedPrecondition("cannot start an already running container") from None
+    with connection:
         channel = Channel(connection)
         connection.send(b"start")
+        # Hooks have their own limits, or none; becoming the program takes no time.
+        limit = float("inf") if patient else time.monotonic() + _EXEC_SECONDS
+        _wait_for(channel, state.pid, limit)
         record, _ = channel.receive()
     if record is not None:
         raise _in_context(record)
     state.started = True
     state.save()
-    os.unlink(f"{state.directory}/start.sock")
-    if os.path.exists(f"{state.bundle}/config.json"):
-        hooks.run_quietly(runtime.load(state.bundle), "poststart", state.oci())
-    return state
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{state.directory}/{states.START_SOCKET}")
 
 
 def exec_(
     state_root: str, identifier: str, process: dict[str, Any], *, stdio: Stdio = (0, 1, 2),
-    preserve_fds: int = 0, kernel: Kernel = KERNEL,
+    options: Options = DEFAULTS, kernel: Kernel = KERNEL,
 ) -> Created:  # fmt: skip
     """Run a further process in a created or running container.
 
@@ -279,41 +310,94 @@ def exec_(
     wrong process, Error when the program cannot be executed.
     """
     runtime.check_process(process)
-    state = states.load(state_root, identifier)
-    status = state.status()
-    if not status.can_exec():
-        raise FailedPrecondition(f"cannot exec in a {status.value} container")
-    spec = runtime.load(state.bundle)
-    privileges = Privileges(process, (spec.get("linux") or {}).get("seccomp"))
-    held = namespaces.of_process(state.pid)
-    if not proc.alive(state.pid, state.start_time):
-        raise FailedPrecondition("cannot exec in a stopped container")
-    ours, theirs = Channel.pair()
-    shape = {**spec, "process": process}
-    launch = Launch(
-        kernel, shape, state.bundle, theirs, privileges, None if process.get("terminal") else stdio
-    )
-    launch.preserved = preserve_fds
-    entry: cgroups.Entry | None = None
-    if state.cgroup_path:
-        group = limits.of(state)
-        _forgo_devices(spec, group, privileges)
-        launch.entry = entry = group.entry()
-    stage_one = os.fork()
-    if stage_one == 0:
-        ours.close()
-        init.run(lambda it: init.exec_stage_one(it, held), launch)
-    try:
-        theirs.close()
-        if entry is not None:
-            entry.close()
-        return _attend_exec(ours, state, process.get("oomScoreAdj"))
-    finally:
-        ours.close()
-        for fd in held.values():
-            os.close(fd)
+    with states.hold(state_root, identifier, shared=True) as state:
+        return _Joining(kernel, state, process, options).run(stdio)
+
+
+class _Joining:
+    """A further process on its way into a container."""
+
+    def __init__(
+        self, kernel: Kernel, state: ContainerState, process: dict[str, Any], options: Options
+    ) -> None:
+        status = state.status()
+        if not (status.can_exec() or (options.ignore_paused and status is Status.PAUSED)):
+            raise FailedPrecondition(f"cannot exec in a {status.value} container")
+        self.kernel = kernel
+        self.state = state
+        self.process = process
+        self.options = options
+        self.spec = runtime.read(state.config)
+
+    def run(self, stdio: Stdio) -> Created:
+        process, state = self.process, self.state
+        privileges = Privileges(process, (self.spec.get("linux") or {}).get("seccomp"))
+        held = namespaces.of_process(state.pid)
+        if not proc.alive(state.pid, state.start_time):
+            raise FailedPrecondition("cannot exec in a stopped container")
+        ours, theirs = Channel.pair()
+        shape = {**self.spec, "process": process}
+        streams = None if process.get("terminal") else stdio
+        launch = Launch(self.kernel, shape, state.bundle, theirs, privileges, streams)
+        launch.preserved = self.options.preserve_fds
+        entry: cgroups.Entry | None = None
+        if state.cgroup_path:
+            group = limits.of(state, self.options.cgroup)
+            _forgo_devices(self.spec, group, privileges)
+            launch.entry = entry = group.entry()
+        stage_one = os.fork()
+        if stage_one == 0:
+            ours.close()
+            init.run(lambda it: init.exec_stage_one(it, held), launch)
+        try:
+            theirs.close()
+            if entry is not None:
+                entry.close()
+            return self._attend(ours)
+        finally:
+            ours.close()
+            for fd in held.values():
+                os.close(fd)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(stage_one, 0)
+
+    def _attend(self, channel: Channel) -> Created:
+        """Follow the process until it is the program. The container may send it signals meanwhile."""
+        pid, terminal = 0, None
+        ready = False
+        deadline = time.monotonic() + _EXEC_SECONDS
+        try:
+            while True:
+                _wait_for(channel, pid, deadline)
+                record, fds = channel.receive()
+                if record is None and ready:
+                    return Created(pid, terminal, self.state)
+                if record is None:
+                    raise Error(_FAILED + "it ended before it was ready")
+                if "error" in record:
+                    raise _in_context(record)
+                if "pid" in record:
+                    pid = int(record["pid"])
+                    if self.state.cgroup_path and not record["inside"]:
+                        limits.join_beside(self.state, pid, self.options.cgroup)
+                    _set_oom_score(pid, self.process.get("oomScoreAdj"))
+                    channel.send({"joined": True})
+                elif "terminal" in record:
+                    terminal = fds[0]
+                ready = ready or "ready" in record
+        except BaseException:
+            if terminal is not None:
+                os.close(terminal)
+            _kill_child(pid)
+            raise
+
+
+def _kill_child(pid: int) -> None:
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(stage_one, 0)
+            os.waitpid(pid, 0)
 
 
 def _wait_for(channel: Channel, pid: int, deadline: float) -> None:
@@ -328,39 +412,4 @@ def _wait_for(channel: Channel, pid: int, deadline: float) -> None:
         if found is not None and found.state == "T":
             raise FailedPrecondition(_FAILED + "something in the container stopped it")
         if time.monotonic() > deadline:
-            raise FailedPrecondition(_FAILED + f"not ready after {_EXEC_SECONDS} s")
-
-
-def _attend_exec(channel: Channel, state: ContainerState, score: int | None) -> Created:
-    """Follow the new process until it is the program. The container may send it signals meanwhile."""
-    pid, terminal = 0, None
-    ready = False
-    deadline = time.monotonic() + _EXEC_SECONDS
-    try:
-        while True:
-            _wait_for(channel, pid, deadline)
-            record, fds = channel.receive()
-            if record is None and ready:
-                return Created(pid, terminal, state)
-            if record is None:
-                raise Error(_FAILED + "it ended before it was ready")
-            if "error" in record:
-                raise _in_context(record)
-            if "pid" in record:
-                pid = int(record["pid"])
-                if state.cgroup_path and not record["inside"]:
-                    limits.join_beside(state, pid)
-                _set_oom_score(pid, score)
-                channel.send({"joined": True})
-            elif "terminal" in record:
-                terminal = fds[0]
-            ready = ready or "ready" in record
-    except BaseException:
-        if terminal is not None:
-            os.close(terminal)
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-        raise
+            raise FailedPrecondition(_FAILED + "it does not become ready")

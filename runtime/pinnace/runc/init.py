@@ -42,8 +42,10 @@ class Launch:
         "channel",
         "entry",
         "kernel",
+        "keyring",
         "listener",
         "no_devices",
+        "pivot",
         "plan",
         "preserved",
         "privileges",
@@ -65,6 +67,8 @@ class Launch:
         self.stdio = stdio  # None for a terminal
         self.preserved = 0
         self.no_devices = False  # the root is mounted nodev
+        self.pivot = True  # or the root is moved there: a root in the initial ramdisk can't pivot
+        self.keyring = True  # a new session keyring
         self.plan: Plan | None = None
         self.listener: socket.socket | None = None
         self.cgroup: Cgroup | None = None
@@ -163,7 +167,8 @@ def stage_two(launch: Launch) -> None:
         raise Error("no namespaces planned")
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
     os.setsid()
-    launch.kernel.new_session_keyring()
+    if launch.keyring:
+        launch.kernel.new_session_keyring()
     os.umask(0)
     os.environ.clear()
     launch.kernel.set_process_name("pinnace:init")
@@ -175,6 +180,7 @@ def stage_two(launch: Launch) -> None:
     launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)
     prepared = prepare(launch.kernel, launch.process, launch.privileges)
     launch.channel.send({"ready": True})
+    launch.channel.expect("created")
     # Closing the creator's line now lets it see our end as the end of the connection below.
     launch.channel.close()
     launch.channel = _wait_for_start(launch.listener)
@@ -231,7 +237,10 @@ def _make_root(launch: Launch, waiting: Callable[[], None]) -> int | None:
         pass  # made if it is missing; going there tells why it can't be
     rootfs.protect(kernel, root, spec, nodev=launch.no_devices)
     _forget_imports()
-    rootfs.pivot(kernel, root)
+    if launch.pivot:
+        rootfs.pivot(kernel, root)
+    else:
+        rootfs.move(kernel, root)
     return slave
 
 

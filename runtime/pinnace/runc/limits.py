@@ -69,11 +69,16 @@ def _refuse_used(group: cgroups.Cgroup) -> None:
         raise FailedPrecondition(f"container's cgroup {group.path} is frozen")
 
 
-def of(state: ContainerState) -> cgroups.Cgroup:
-    """The group of a container that has one. Raises InvalidArgument for one without."""
+def of(state: ContainerState, below: str = "") -> cgroups.Cgroup:
+    """The group of a container that has one, or the one called ``below`` in it.
+
+    Raises InvalidArgument for a container without, or a name that leads out of it.
+    """
     if not state.cgroup_path:
         raise InvalidArgument(f"container {state.id} has no control group of its own")
-    return cgroups.find(state.cgroup_path)
+    if ".." in below.split("/"):
+        raise InvalidArgument(f"{below} is not a control group below the container's")
+    return cgroups.find(f"{state.cgroup_path}/{below}")
 
 
 def update(state: ContainerState, resources: dict[str, Any]) -> None:
@@ -86,13 +91,13 @@ def update(state: ContainerState, resources: dict[str, Any]) -> None:
     _apply(group, {**resources, "devices": []}, state)
 
 
-def join_beside(state: ContainerState, pid: int) -> None:
+def join_beside(state: ContainerState, pid: int, below: str = "") -> None:
     """Move a further process into the unified group, or where the container's first one has gone.
 
     A container that made groups below its own may have given these controllers; none may be in
     its own then ("no internal processes", cgroup-v2.rst).
     """
-    group = of(state)
+    group = of(state, below)
     try:
         group.join_unified(pid)
     except OSError as problem:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pinnace.errors import Error, InvalidArgument
 from pinnace.linux import mount as mnt
+from pinnace.linux import mountinfo
 from pinnace.linux.cgroups import Cgroup
 from pinnace.linux.kernel import Kernel
 from pinnace.linux.mount import MountOptions, parse_options
@@ -246,3 +247,18 @@ def pivot(kernel: Kernel, root: Root) -> None:
     finally:
         os.close(old)
         os.close(new)
+
+
+def move(kernel: Kernel, root: Root) -> None:
+    """The same without pivot_root(2), which the initial ramdisk's root refuses: move it to ``/``.
+
+    Other proc and sysfs mounts go first: they stay reachable below the moved root for who may mount.
+    """
+    for point in reversed(mountinfo.read()):
+        if point.type in ("proc", "sysfs") and not point.target.startswith(root.path + "/"):
+            kernel.mount("", point.target, "", mnt.MS_PRIVATE)
+            kernel.unmount(point.target, mnt.MNT_DETACH)
+    os.chdir(root.path)
+    kernel.mount(root.path, "/", "", mnt.MS_MOVE)
+    os.chroot(".")
+    os.chdir("/")

@@ -1,8 +1,17 @@
 """A container's state on disk: ``<root>/<id>/state.json``, replaced atomically.
 
-``Status`` is the state machine; callers ask it what is allowed and never compare words.
-``creating`` and ``stopped`` are found out when the file is read: a creator that died, or an init
-process that is gone (pid and start time), is seen without anybody having written it down.
+``Status`` is the state machine; callers ask it what is allowed and never compare words. Where a container is in
+it is found out from the kernel when somebody asks, so that no crash can leave a wrong word behind:
+
+========  ==================================================================================
+creating  no process is recorded, and a creator holds the lock
+stopped   no process is recorded and nobody holds the lock, or the process (pid and start time) is gone
+paused    its control group is frozen
+created   the process still accepts connections on the start socket
+running   it does not any more: its program closed the socket
+========  ==================================================================================
+
+A command that changes a container holds its lock meanwhile (``hold``); one that asks or signals does not.
 """
 
 from __future__ import annotations
@@ -12,12 +21,17 @@ import json
 import os
 import re
 import shutil
+import socket
+import struct
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
 from pinnace.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from pinnace.linux import cgroups, proc
+from pinnace.runc.lock import WAIT_SECONDS, Lock, is_held
 
+START_SOCKET = "start.sock"
 _ID = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
 
 
@@ -55,8 +69,8 @@ class ContainerState:
     """What is remembered about one container."""
 
     __slots__ = (
-        "annotations", "bundle", "cgroup_path", "created", "directory", "id", "pid", "rootfs",
-        "start_time", "started",
+        "annotations", "bundle", "cgroup_manager", "cgroup_path", "config", "created", "directory", "id",
+        "lock", "owner", "pid", "rootfs", "start_time", "started",
     )  # fmt: skip
 
     def __init__(self, identifier: str, directory: str, bundle: str) -> None:
@@ -66,20 +80,27 @@ class ContainerState:
         self.rootfs = ""
         self.pid = 0  # of the init process, as the host sees it; 0 while creating
         self.start_time = 0  # clock ticks after boot, see proc.Stat
+        self.config = ""  # path of its configuration
+        self.owner = 0  # user id of its creator
         self.cgroup_path = ""  # empty when the container has no control group of its own
+        self.cgroup_manager = ""  # who makes its control groups; empty for this runtime itself
         self.created = 0.0  # seconds since the epoch
         self.started = False
         self.annotations: dict[str, str] = {}
+        self.lock: Lock | None = None  # while this command holds it; never on disk
 
     def status(self) -> Status:
         """Found out now: from the process and the freezer, not from memory."""
         if not self.pid:
-            return Status.CREATING
+            creating = self.lock is None and is_held(self.directory)
+            return Status.CREATING if creating else Status.STOPPED
         if not proc.alive(self.pid, self.start_time):
             return Status.STOPPED
         if self.cgroup_path and cgroups.find(self.cgroup_path).is_frozen():
             return Status.PAUSED
-        return Status.RUNNING if self.started else Status.CREATED
+        if self.started or not accepts_start(self.directory):
+            return Status.RUNNING
+        return Status.CREATED
 
     def oci(self) -> dict[str, Any]:
         """The state object of runtime.md, as hooks and ``runc state`` get it."""
@@ -99,14 +120,24 @@ class ContainerState:
     def save(self) -> None:
         """Write the state file: complete under another name, then renamed."""
         path = f"{self.directory}/state.json"
-        content = {name: getattr(self, name) for name in self.__slots__ if name != "directory"}
+        content = {name: getattr(self, name) for name in _KEPT}
         with open(path + ".new", "w", encoding="utf-8") as file:
             json.dump(content, file)
         os.replace(path + ".new", path)
 
     def remove(self) -> None:
-        """Forget the container: remove its directory."""
+        """Forget the container: remove its directory, then let go of its lock."""
         shutil.rmtree(self.directory, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Let the next command on this container in."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
+
+
+_KEPT = [name for name in ContainerState.__slots__ if name not in ("directory", "lock")]
 
 
 def directory_of(root: str, identifier: str) -> str:
@@ -117,14 +148,40 @@ def directory_of(root: str, identifier: str) -> str:
 
 
 def new(root: str, identifier: str, bundle: str) -> ContainerState:
-    """Reserve ``identifier``. Raises AlreadyExists when it is taken."""
+    """Reserve ``identifier`` and hold its lock. Raises AlreadyExists when it is taken."""
     directory = directory_of(root, identifier)
     os.makedirs(root, mode=0o711, exist_ok=True)
+    while True:
+        try:
+            os.mkdir(directory, 0o711)
+        except FileExistsError:
+            raise AlreadyExists(f"container with id exists already: {identifier}") from None
+        state = ContainerState(identifier, directory, bundle)
+        # A `delete --force` that comes between takes it for a dead creation's and removes it.
+        with contextlib.suppress(FileNotFoundError):
+            state.lock = Lock(directory)
+            return state
+
+
+@contextlib.contextmanager
+def hold(
+    root: str, identifier: str, *, shared: bool = False, wait: float = WAIT_SECONDS
+) -> Iterator[ContainerState]:
+    """The container called ``identifier``, its lock held for the length of the context.
+
+    Raises what ``load`` raises, and FailedPrecondition when another command holds it for ``wait`` seconds.
+    """
+    directory = directory_of(root, identifier)
     try:
-        os.mkdir(directory, 0o711)
-    except FileExistsError:
-        raise AlreadyExists(f"container with id exists already: {identifier}") from None
-    return ContainerState(identifier, directory, bundle)
+        lock = Lock(directory, shared=shared, wait=wait)
+    except FileNotFoundError:
+        raise NotFound(f"container {identifier} does not exist") from None
+    try:
+        state = load(root, identifier)
+        state.lock = lock
+        yield state
+    finally:
+        lock.release()
 
 
 def load(root: str, identifier: str) -> ContainerState:
@@ -134,13 +191,12 @@ def load(root: str, identifier: str) -> ContainerState:
         raise NotFound(f"container {identifier} does not exist")
     state = ContainerState(identifier, directory, "")
     try:
-        with open(f"{directory}/state.json", encoding="utf-8") as file:
-            content = json.load(file)
-        for name in ContainerState.__slots__:
-            if name != "directory":
-                setattr(state, name, content[name])
+        with open(f"{directory}/state.json", "rb") as file:
+            content = json.loads(file.read())
+        for name in _KEPT:
+            setattr(state, name, content[name])
     except FileNotFoundError:
-        return state  # its creator died before the first write: status creating, pid 0
+        return state  # its creator died before the first write, or delete after the last
     except (ValueError, KeyError, TypeError) as problem:
         raise DataLoss(f"{directory}/state.json is damaged: {problem}") from None
     return state
@@ -151,3 +207,45 @@ def all_ids(root: str) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         return sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
     return []
+
+
+@contextlib.contextmanager
+def short(directory: str) -> Iterator[str]:
+    """A name for a state directory that fits into a socket's address, whatever its path is."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
+
+
+def connect_start(directory: str, seconds: int) -> socket.socket:
+    """A connection to the process that waits for its start.
+
+    Raises OSError when none waits, BlockingIOError among them when it does not accept for ``seconds``
+    (0: not at once), as it may have been stopped.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        if seconds:
+            limit = struct.pack("ll", seconds, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        else:
+            connection.setblocking(False)
+        with short(directory) as place:
+            connection.connect(f"{place}/{START_SOCKET}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def accepts_start(directory: str) -> bool:
+    """Whether a process waits for its start; it notices nothing of the question."""
+    try:
+        connect_start(directory, 0).close()
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -64,7 +64,11 @@ _LINUX: dict[str, _Kind] = {
 
 def load(bundle: str) -> dict[str, Any]:
     """Read and check ``config.json`` of a bundle. Raises NotFound or InvalidArgument."""
-    path = f"{bundle}/config.json"
+    return read(f"{bundle}/config.json")
+
+
+def read(path: str) -> dict[str, Any]:
+    """Read and check a configuration. Raises NotFound or InvalidArgument."""
     try:
         with open(path, "rb") as file:
             content = file.read(MAX_CONFIG + 1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +13,7 @@ import pytest
 
 from tests.conformance.ctr.daemons import IMAGE, Daemon
 from tests.conformance.ctr.test_ctr import Terminal, wait_until
-from toolkit.arch import Arch
 from toolkit.build import bundle
-from toolkit.tree import extract
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 KEEPER = "/run/pinnace/keeper.sock"
@@ -26,10 +22,7 @@ KEEPER = "/run/pinnace/keeper.sock"
 @pytest.fixture(scope="module")
 def release(containerd: Daemon) -> Path:
     """Our bundle, unpacked in the arena's scratch directory."""
-    place = containerd.arena.scratch / "release"
-    with tarfile.open(bundle.build(Arch.from_machine(os.uname().machine), "3.11").path) as archive:
-        extract(archive, place, "tar")
-    return place
+    return bundle.unpack_here(containerd.arena.scratch / "release")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from pinnace.errors import Error
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
 from pinnace.runc import container
 from pinnace.spec import oci
+from toolkit.build import bundle
 from toolkit.debian import Archive
 
 APPLETS = [
@@ -55,6 +57,28 @@ APPLETS = [
 def busybox() -> Path:
     root = Archive("trixie", "amd64").unpack(["busybox-static"])
     return next(path for path in (root / "usr/bin/busybox", root / "bin/busybox") if path.exists())
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our bundle, unpacked as a board has it."""
+    return bundle.unpack_here(tmp_path_factory.mktemp("release") / "files")
+
+
+@pytest.fixture(scope="session")
+def keeper(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A running keeper of that release; the path of its socket."""
+    address = tmp_path_factory.mktemp("keeper") / "keeper.sock"
+    with subprocess.Popen([release / "bin/pinnace-keeper", "--address", address]) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while not address.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            yield address
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0
 
 
 class Ended:

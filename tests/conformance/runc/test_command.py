@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
+import socket
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,12 +17,11 @@ from tests.conformance.runc.conftest import Box
 from toolkit.debian import Archive
 
 pytestmark = pytest.mark.root
-RUNTIME = Path(__file__).parents[3] / "runtime"
 Runc = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _call(
-    command: Sequence[str], box: Box, words: Sequence[str]
+    command: Sequence[str], box: Box, words: Sequence[str], **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a runc; its output goes to files, which a container may hold longer than the command."""
     with open(box.files[0], "w+") as output, open(box.files[1], "w+") as error:
@@ -30,7 +31,7 @@ def _call(
             stdout=output,
             stderr=error,
             cwd=box.bundle,
-            env={**os.environ, "PYTHONPATH": str(RUNTIME)},
+            env={**os.environ, **environment},
             timeout=60,
             check=False,
         )
@@ -38,10 +39,13 @@ def _call(
     return subprocess.CompletedProcess(done.args, done.returncode, *texts)
 
 
-@pytest.fixture
-def runc(box: Box) -> Runc:
+@pytest.fixture(params=["cold", "warm"])
+def runc(request: pytest.FixtureRequest, box: Box, release: Path) -> Runc:
+    """Our ``runc`` both ways: Python started by the launcher, and a fork of the warm keeper."""
+    keeper = str(request.getfixturevalue("keeper")) if request.param == "warm" else ""
+
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return _call([sys.executable, "-m", "pinnace.cli.main", "runc"], box, words)
+        return _call([str(release / "bin/runc")], box, words, PINNACE_KEEPER=keeper)
 
     return run
 
@@ -61,7 +65,10 @@ def test_a_life_by_hand(box: Box, runc: Runc) -> None:
     assert runc("exec", box.id, "sh", "-c", "echo $$ $X; exit 4").returncode == 4
     assert runc("exec", "-e", "X=set", box.id, "sh", "-c", "echo $X").stdout == "set\n"
     assert runc("exec", "-u", "12:34", box.id, "id").stdout == "uid=12 gid=34\n"
-    assert runc("ps", box.id).stdout.splitlines() == ["PID", str(state["pid"])]
+    assert json.loads(runc("ps", "--format", "json", box.id).stdout) == [state["pid"]]
+    assert runc("ps", box.id).stdout.splitlines()[1].split()[1] == str(state["pid"])
+    chosen = runc("ps", box.id, "-e", "-o", "pid,args").stdout.splitlines()[1:]
+    assert [line.split() for line in chosen] == [[str(state["pid"]), "sleep", "100"]]
     assert runc("list", "-q").stdout == f"{box.id}\n"
     row = runc("list").stdout.splitlines()[1].split()
     assert row[:3] == [box.id, str(state["pid"]), "running"]
@@ -110,6 +117,105 @@ def test_spec_is_one_that_runs(box: Box, runc: Runc) -> None:
     assert runc("spec").returncode == 1
 
 
+def test_a_failed_exec_has_a_status_of_its_own(box: Box, runc: Runc) -> None:
+    _configure(box, "sleep", "100")
+    assert runc("run", "--detach", box.id).returncode == 0
+    assert runc("exec", box.id, "false").returncode == 1
+    assert runc("exec", box.id, "nosuch").returncode == 255
+    assert runc("exec", "nosuch", "true").returncode == 255
+
+
+def test_a_container_left_behind_is_a_child_of_the_callers_subreaper(box: Box, runc: Runc) -> None:
+    """conmon and containerd's shim wait for it: the keeper must not stand between."""
+    _configure(box, "sh", "-c", "exit 7")
+    assert runc("create", "--pid-file", "pid", box.id).returncode == 0
+    assert runc("start", box.id).returncode == 0
+    assert box.ended(int((box.bundle / "pid").read_text())).status == 7
+    _configure(box, "sleep", "100")
+    assert runc("delete", box.id).returncode == 0
+    assert runc("run", "--detach", "--pid-file", "pid", box.id).returncode == 0
+    done = runc("exec", "--detach", "--pid-file", "pid", box.id, "sh", "-c", "exit 9")
+    assert done.returncode == 0
+    assert box.ended(int((box.bundle / "pid").read_text())).status == 9
+
+
+def test_descriptors_are_preserved(box: Box, release: Path, keeper: Path) -> None:
+    """With a keeper as well, which never sees them: such a command starts cold."""
+    _configure(box, "sh", "-c", "cat <&3")
+    (box.bundle / "passed").write_text("passed on\n")
+    with_descriptor = ["sh", "-c", 'exec "$0" "$@" 3<passed', str(release / "bin/runc")]
+    words = ["run", "--preserve-fds", "1", box.id]
+    assert _call(with_descriptor, box, words, PINNACE_KEEPER=str(keeper)).stdout == "passed on\n"
+    words[2] = "2"
+    assert "descriptor 4 is not open" in _call(with_descriptor, box, words).stderr
+
+
+def test_the_pidfd_socket_gets_the_process(box: Box, runc: Runc, tmp_path: Path) -> None:
+    _configure(box, "sleep", "100")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "pidfd"))
+        listener.listen()
+        made = runc("create", "--pidfd-socket", str(tmp_path / "pidfd"), box.id)
+        assert made.returncode == 0
+        connection, _ = listener.accept()
+        with connection:
+            _, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    state = json.loads(runc("state", box.id).stdout)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{fds[0]}").read_text().splitlines()
+    finally:
+        os.close(fds[0])
+    assert f"Pid:\t{state['pid']}" in lines
+
+
+def test_the_console_socket_gets_the_terminal(box: Box, runc: Runc, tmp_path: Path) -> None:
+    _configure(box, "sh", "-c", "tty; stty size")
+    box.spec["process"] |= {"terminal": True, "consoleSize": {"width": 91, "height": 17}}
+    (box.bundle / "config.json").write_text(json.dumps(box.spec))
+    assert "console-socket" in runc("create", box.id).stderr
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen()
+        made = runc("create", "--console-socket", str(tmp_path / "console"), box.id)
+        assert (made.returncode, made.stderr) == (0, "")
+        connection, _ = listener.accept()
+        with connection:
+            name, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    assert name == b"/dev/ptmx"
+    assert runc("start", box.id).returncode == 0
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(fds[0], "rb", buffering=0) as console:
+        while data := console.read(4096):
+            shown += data
+    assert shown.decode().split() == ["/dev/pts/0", "17", "91"]
+
+
+def test_another_configuration_than_the_bundles(box: Box, runc: Runc) -> None:
+    _configure(box, "echo", "the other")
+    (box.bundle / "config.json").rename(box.bundle / "other.json")
+    assert runc("run", "--config", "other.json", box.id).stdout == "the other\n"
+
+
+def test_a_root_that_cannot_be_pivoted_is_moved(box: Box, runc: Runc) -> None:
+    _configure(box, "sh", "-c", "ls /; touch /x && echo made")
+    done = runc("run", "--no-pivot", box.id)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "made" in done.stdout
+    assert (box.root / "x").exists()
+
+
+def test_debug_says_what_is_done(box: Box, runc: Runc) -> None:
+    assert 'level=debug msg="runc --root' in runc("--debug", "state", "nosuch").stderr
+    runc("--debug", "--log", "log", "list")
+    assert "list" in (box.bundle / "log").read_text()
+
+
+@pytest.mark.parametrize("words", [["--cgroup-manager", "x"], ["--rootless", "maybe"]])
+def test_wrong_values_are_errors(box: Box, runc: Runc, words: list[str]) -> None:
+    _configure(box, "true")
+    assert runc(*words, "run", box.id).returncode == 1
+
+
 _PROBES = {
     "capabilities": "grep Cap /proc/self/status",
     "privileges": "grep -e NoNewPrivs -e Seccomp: -e SigIgn -e SigBlk /proc/self/status",
@@ -123,21 +229,24 @@ _PROBES = {
 }  # fmt: skip
 
 
+@functools.cache
+def _peer() -> tuple[str, ...]:
+    """The words that start Debian's runc."""
+    theirs = Archive("bookworm", "amd64").unpack(["runc", "libseccomp2"])
+    library = next(theirs.rglob("libseccomp.so.2")).parent
+    return ("env", f"LD_LIBRARY_PATH={library}", str(next(theirs.rglob("sbin/runc"))))
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize("probe", sorted(_PROBES))
 def test_a_container_sees_the_same_as_under_runc(box: Box, runc: Runc, probe: str) -> None:
     """Differential: a container must not be able to tell which runtime made it."""
-    theirs = Archive("bookworm", "amd64").unpack(["runc", "libseccomp2"])
-    program = next(theirs.rglob("sbin/runc"))
-    library = next(theirs.rglob("libseccomp.so.2")).parent
     box.spec["hostname"] = "boat"
     box.spec["root"]["readonly"] = True
     for name in ("proc", "sys", "dev", "run"):
         (box.root / name).mkdir()
     _configure(box, "sh", "-c", _PROBES[probe])
     ours = runc("run", box.id)
-    peer = _call(
-        ["env", f"LD_LIBRARY_PATH={library}", str(program)], box, ["run", f"{box.id}-peer"]
-    )
+    peer = _call(_peer(), box, ["run", f"{box.id}-peer"])
     assert peer.stderr == ""
     assert (ours.returncode, ours.stdout) == (peer.returncode, peer.stdout)

@@ -6,14 +6,15 @@ the command runs.
 
 from __future__ import annotations
 
-import sys
-
 from pinnace.cli import options
 from pinnace.cli.options import Command, switch, text
+from pinnace.cli.runc.log import Log
 from pinnace.errors import Error
 from pinnace.version import VERSION
 
 ROOT = "/run/pinnace/runc"
+_EXEC_FAILED = 255
+"""What a failed ``exec`` exits with, as in runc, so that 1 may be the program's own."""
 
 
 def _leaf(name: str, module: str, about: str) -> Command:
@@ -29,6 +30,19 @@ APP = Command(
         text("root", default=ROOT, about="where the state of containers is kept"),
         text("log", about="also write errors to this file"),
         text("log-format", default="text", about="form of the log: text or json"),
+        switch(
+            "debug", about="write what is done to the log, too (without --log to standard error)"
+        ),
+        switch(
+            "systemd-cgroup",
+            about="let systemd make the control groups; cgroupsPath is slice:prefix:name",
+        ),
+        text("cgroup-manager", about="who makes them: cgroupfs (the default), systemd or disabled"),
+        text(
+            "rootless",
+            default="auto",
+            about="live with control groups that may not be used: true, false or auto",
+        ),
         switch("version", "v", about="print the version"),
     ),
     commands=(
@@ -50,30 +64,30 @@ APP = Command(
 
 def main(words: list[str]) -> int:
     """Run ``runc`` with the words behind its name; returns the exit status."""
+    log = Log.of(APP, words)
+    log.debug(f"runc {' '.join(words)}")
     try:
-        return options.run(APP, words)
+        status = options.run(APP, words)
     except Error as problem:
-        _log(words, problem)
+        log.error(str(problem))
+        if log.command == "exec":
+            problem.exit_status = _EXEC_FAILED
         raise
+    log.debug(f"exit status {status}")
+    return status
 
 
-def _log(words: list[str], problem: Error) -> None:
-    """Say an error where the caller looks for it: containerd's shim reads the log of a failed runc."""
+def wants_caller(words: list[str]) -> bool:
+    """Whether the command must be a child of who typed it, so that the keeper can't stand in for it.
+
+    A container that is left behind becomes a child of the nearest subreaper above its maker: that is how engines
+    (conmon, containerd's shim) learn of its exit. Descriptors beyond the standard ones come from the caller, too.
+    """
     try:
         call = options.parse(APP, words)
     except (Error, options.HelpWanted):
-        return
-    if not call.text("log"):
-        return
-    import json
-    import time
-
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    line = f'time="{now}" level=error msg={json.dumps(str(problem))}'
-    if call.text("log-format") == "json":
-        line = json.dumps({"level": "error", "msg": str(problem), "time": now})
-    try:
-        with open(call.text("log"), "a", encoding="utf-8") as file:
-            file.write(line + "\n")
-    except OSError as refused:
-        sys.stderr.write(f"runc: cannot write {call.text('log')}: {refused.strerror}\n")
+        return False
+    name = call.command.name
+    if name in ("create", "restore") or (call.has("preserve-fds") and call.integer("preserve-fds")):
+        return True
+    return name in ("run", "exec") and call.on("detach")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinnace.cli.options import Flag, text
 from pinnace.cli.runc import common
 from pinnace.runc import container
 
@@ -12,19 +11,18 @@ if TYPE_CHECKING:
     from pinnace.cli.options import Call
 
 USAGE = "[flags] CONTAINER"
-FLAGS: tuple[Flag, ...] = (
-    text("bundle", "b", default=".", about="the directory with config.json"),
-    text("console-socket", about="unix socket that gets the master of the container's terminal"),
-    text("pid-file", about="file to write the first process's id to"),
-)
+FLAGS = common.NEW_CONTAINER
 
 
 def run(call: Call) -> int:
     identifier, root = common.container_of(call)
     common.secure()
-    made = container.create(identifier, call.text("bundle"), root, None)
+    options = common.options_of(call)
+    bundle, process = common.process_of(call)
+    common.check_terminal(call, process, detached=True)
+    made = container.create(identifier, bundle, root, None, options)
     try:
-        common.finish(call, made)
+        common.announce(call, made)
     except BaseException:
         container.delete(identifier, root, force=True)
         raise

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from pinnace.cli.options import Flag, integer, switch, text, texts
+from pinnace.cli.options import Flag, switch, text, texts
 from pinnace.cli.runc import common, foreground
 from pinnace.errors import InvalidArgument
 from pinnace.runc import container
@@ -18,38 +16,40 @@ if TYPE_CHECKING:
 
 USAGE = "[flags] CONTAINER COMMAND [ARGUMENT...]"
 FLAGS: tuple[Flag, ...] = (
-    text("console-socket", about="with --detach: socket that gets the master of the terminal"),
+    *common.NEW_PROCESS,
     text("cwd", about="working directory, instead of the container's"),
     texts("env", "e", about="set a variable, NAME=value"),
     switch("tty", "t", about="give it a terminal"),
     text("user", "u", about="UID or UID:GID, instead of the container's"),
-    integer("additional-gids", "g", about="a further group", default=-1),
+    texts("additional-gids", "g", about="a further group"),
     text("process", "p", about="file with an OCI process object, instead of a command and flags"),
     switch("detach", "d", about="do not wait for it"),
-    text("pid-file", about="file to write its id to"),
+    text("process-label", about="SELinux label of the process"),
+    text("apparmor", about="AppArmor profile of the process"),
     switch("no-new-privs", about="never let it gain privileges"),
     texts("cap", "c", about="give it this capability, too"),
+    text("cgroup", about="run it in this control group below the container's"),
+    switch("ignore-paused", about="also in a paused container, where it goes on when that does"),
 )
 
 
 def run(call: Call) -> int:
     identifier = call.argument(0, common.ID_MISSING)
     common.secure()
-    root = call.text("root")
-    process = _process(call, container.state(identifier, root)["bundle"])
-    if process.get("terminal") and not call.on("detach") and not os.isatty(sys.stdin.fileno()):
-        raise InvalidArgument("a terminal was asked for, and standard input is not one")
-    foreground.adopt_orphans()
-    made = container.exec_(identifier, root, process, None)
+    options = common.options_of(call)
+    root = common.state_root(call)
+    process = _process(call, container.state(identifier, root)["config"])
+    common.check_terminal(call, process, detached=call.on("detach"))
+    if not call.on("detach"):
+        foreground.adopt_orphans()
+    made = container.exec_(identifier, root, process, None, options)
+    common.announce(call, made)
     if call.on("detach"):
-        common.finish(call, made)
         return 0
-    if call.text("pid-file"):
-        common.write_pid(call.text("pid-file"), made.pid)
     return foreground.attend(made, lambda: None)
 
 
-def _process(call: Call, bundle: str) -> dict[str, Any]:
+def _process(call: Call, config: str) -> dict[str, Any]:
     if call.text("process"):
         try:
             with open(call.text("process"), "rb") as file:
@@ -58,11 +58,14 @@ def _process(call: Call, bundle: str) -> dict[str, Any]:
             raise InvalidArgument(f"{call.text('process')}: {problem}") from None
     if len(call.args) < 2:
         raise InvalidArgument("process args cannot be empty")
-    process = dict(runtime.load(bundle)["process"])
+    process = dict(runtime.read(config)["process"])
     process["args"] = call.args[1:]
     process["terminal"] = call.on("tty")
     process["cwd"] = call.text("cwd") or process["cwd"]
     process["env"] = oci.merged_env(process.get("env") or [], call.texts("env"))
+    for flag, key in (("apparmor", "apparmorProfile"), ("process-label", "selinuxLabel")):
+        if call.text(flag):
+            process[key] = call.text(flag)
     if call.on("no-new-privs"):
         process["noNewPrivileges"] = True
     _set_user(call, process)
@@ -84,8 +87,8 @@ def _set_user(call: Call, process: dict[str, Any]) -> None:
             raise InvalidArgument(
                 f"--user {call.text('user')}: UID or UID:GID is expected"
             ) from None
-    if call.integer("additional-gids") >= 0:
-        user["additionalGids"] = [
-            *(user.get("additionalGids") or []),
-            call.integer("additional-gids"),
-        ]
+    try:
+        more = [int(gid) for gid in call.texts("additional-gids")]
+    except ValueError:
+        raise InvalidArgument("--additional-gids: the number of a group is expected") from None
+    user["additionalGids"] = [*(user.get("additionalGids") or []), *more]

@@ -18,9 +18,9 @@ _FORWARDED = (
 )  # fmt: skip
 
 
-def adopt_orphans() -> None:
-    """Become the parent of containers' processes, so that they can be waited for."""
-    KERNEL.prctl(PR_SET_CHILD_SUBREAPER, 1)
+def adopt_orphans(*, adopt: bool = True) -> None:
+    """Become the parent of containers' processes, so that they can be waited for; or no longer."""
+    KERNEL.prctl(PR_SET_CHILD_SUBREAPER, int(adopt))
 
 
 def attend(made: container.Created, start: Callable[[], None]) -> int:

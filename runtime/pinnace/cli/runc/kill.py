@@ -23,5 +23,5 @@ def run(call: Call) -> int:
     if len(call.args) > 2:
         raise InvalidArgument(f"unexpected argument {call.args[2]}")
     signal = call.args[1] if len(call.args) > 1 else "SIGTERM"
-    container.kill(identifier, call.text("root"), signal, all=call.on("all"))
+    container.kill(identifier, common.state_root(call), signal, all=call.on("all"))
     return 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pinnace.cli import tables
 from pinnace.cli.options import Flag, switch, text
+from pinnace.cli.runc import common
 from pinnace.errors import InvalidArgument
 from pinnace.runc import container
 
@@ -26,13 +26,13 @@ def run(call: Call) -> int:
     form = call.text("format")
     if form not in ("table", "json"):
         raise InvalidArgument(f'invalid format "{form}"', hint="table and json exist")
-    found = container.list_(call.text("root"))
+    found = container.list_(common.state_root(call))
     if call.on("quiet"):
         sys.stdout.write("".join(f"{each['id']}\n" for each in found))
     elif form == "json":
-        sys.stdout.write(json.dumps(found) + "\n")
+        shown = [{**each, "owner": owner_of(each)} for each in found]
+        sys.stdout.write(json.dumps(shown) + "\n")
     else:
-        owner = _owner(call.text("root"))
         lines = ["ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER"]
         for each in found:
             fields = (
@@ -41,16 +41,18 @@ def run(call: Call) -> int:
                 each["status"],
                 each["bundle"],
                 each["created"],
+                owner_of(each),
             )
-            lines.append("\t".join(str(field) for field in (*fields, owner)))
+            lines.append("\t".join(str(field) for field in fields))
         sys.stdout.write(tables.tabulate(lines, minimum=12, padding=3))
     return 0
 
 
-def _owner(root: str) -> str:
+def owner_of(described: dict[str, Any]) -> str:
+    """The name of the user who made a container, or his number."""
     import pwd
 
     try:
-        return pwd.getpwuid(os.stat(root).st_uid).pw_name
-    except (OSError, KeyError):
-        return "root"
+        return pwd.getpwuid(described["owner"]).pw_name
+    except KeyError:
+        return str(described["owner"])

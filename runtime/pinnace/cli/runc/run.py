@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
-from pinnace.cli.options import Flag, switch, text
+from pinnace.cli.options import Flag, switch
 from pinnace.cli.runc import common, foreground
-from pinnace.errors import InvalidArgument
 from pinnace.runc import container
-from pinnace.spec import runtime
 
 if TYPE_CHECKING:
     from pinnace.cli.options import Call
 
 USAGE = "[flags] CONTAINER"
 FLAGS: tuple[Flag, ...] = (
-    text("bundle", "b", default=".", about="the directory with config.json"),
-    text("console-socket", about="with --detach: socket that gets the master of the terminal"),
+    *common.NEW_CONTAINER,
     switch("detach", "d", about="do not wait for it"),
     switch("keep", about="do not delete it when it has ended"),
-    text("pid-file", about="file to write the first process's id to"),
+    switch("no-subreaper", about="leave orphans of the container to the next subreaper or pid 1"),
 )
 
 
 def run(call: Call) -> int:
     identifier, root = common.container_of(call)
     common.secure()
-    bundle = os.path.abspath(call.text("bundle"))
-    process = runtime.load(bundle).get("process") or {}
-    if process.get("terminal") and not call.on("detach") and not os.isatty(sys.stdin.fileno()):
-        raise InvalidArgument("config.json asks for a terminal, and standard input is not one")
-    foreground.adopt_orphans()
-    made = container.create(identifier, bundle, root, None)
+    options = common.options_of(call)
+    bundle, process = common.process_of(call)
+    detached = call.on("detach")
+    common.check_terminal(call, process, detached=detached)
+    if not detached:
+        foreground.adopt_orphans()
+    made = container.create(identifier, bundle, root, None, options)
+    if call.on("no-subreaper") and not detached:
+        foreground.adopt_orphans(adopt=False)
     try:
-        if call.on("detach"):
-            common.finish(call, made)
+        common.announce(call, made)
+        if detached:
             container.start(identifier, root)
             return 0
-        if call.text("pid-file"):
-            common.write_pid(call.text("pid-file"), made.pid)
         status = foreground.attend(made, lambda: container.start(identifier, root))
     except BaseException:
         container.delete(identifier, root, force=True)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pinnace.cli.runc import common
+from pinnace.cli.runc.list import owner_of
 from pinnace.runc import container
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ FLAGS: tuple[Flag, ...] = ()
 
 def run(call: Call) -> int:
     found = container.state(*common.container_of(call))
-    del found["started"]
-    found.setdefault("pid", 0)
+    found = {"pid": 0, **found, "owner": owner_of(found)}
+    del found["started"], found["config"]
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return 0

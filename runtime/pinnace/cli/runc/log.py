@@ -1,0 +1,58 @@
+"""``--log``, ``--log-format`` and ``--debug``: containerd's shim and conmon read there why a command failed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from pinnace.cli import options
+from pinnace.errors import Error
+
+
+class Log:
+    """Lines as logrus writes them, text or JSON; a log that was not asked for takes nothing.
+
+    ``command`` is the name of the command that is run, or empty when the words are wrong.
+    """
+
+    def __init__(self, path: str, form: str, *, verbose: bool, command: str) -> None:
+        self.command = command
+        self._path = path
+        self._form = form
+        self._verbose = verbose
+
+    @classmethod
+    def of(cls, app: options.Command, words: Sequence[str]) -> Log:
+        """The log that a command line asks for."""
+        try:
+            call = options.parse(app, words)
+        except (Error, options.HelpWanted):
+            return cls("", "text", verbose=False, command="")
+        form, verbose = call.text("log-format"), call.on("debug")
+        return cls(call.text("log"), form, verbose=verbose, command=call.command.name)
+
+    def error(self, message: str) -> None:
+        """An error; without a file it is on standard error anyway."""
+        if self._path:
+            self._write("error", message)
+
+    def debug(self, message: str) -> None:
+        if self._verbose:
+            self._write("debug", message)
+
+    def _write(self, level: str, message: str) -> None:
+        import json
+        import time
+
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        line = f'time="{now}" level={level} msg={json.dumps(message)}'
+        if self._form == "json":
+            line = json.dumps({"level": level, "msg": message, "time": now})
+        if not self._path:
+            sys.stderr.write(line + "\n")
+            return
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as refused:
+            sys.stderr.write(f"runc: cannot write {self._path}: {refused.strerror}\n")
