@@ -22,4 +22,11 @@ import pinnace.cli.ctr.tasks.ps
 import pinnace.cli.ctr.tasks.remove
 import pinnace.cli.ctr.tasks.start
 import pinnace.cli.ctr.version
-import pinnace.cli.main  # noqa: F401 (each is imported for having been imported)
+import pinnace.cli.main
+import pinnace.cli.runc
+import pinnace.cli.runc.delete
+import pinnace.cli.runc.exec
+import pinnace.cli.runc.kill
+import pinnace.cli.runc.run
+import pinnace.cli.runc.start
+import pinnace.cli.runc.state  # noqa: F401 (each is imported for having been imported)

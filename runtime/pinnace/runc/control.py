@@ -156,7 +156,7 @@ def _wait_for_makers(container: ContainerState) -> None:
     while not container.pid and states.accepts_start(container.directory):
         if time.monotonic() > deadline:
             raise FailedPrecondition(f"what began to make {container.id} does not end")
-        _group(container).kill()
+        limits.of(container).kill()
         time.sleep(0.002)
 
 

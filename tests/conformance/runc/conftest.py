@@ -21,6 +21,8 @@ from pinnace.spec import oci
 from toolkit.build import bundle
 from toolkit.debian import Archive
 
+# Of this run alone: another one would remove it, empty, while a peer makes a group below it.
+GROUP = f"pinnace-tests-{os.getpid()}"
 APPLETS = [
     "sh",
     "cat",
@@ -187,7 +189,7 @@ class Box:
 
     def cgroups(self) -> list[str]:
         """Directories of this container's control groups that exist."""
-        pattern = f"**/pinnace-tests/{self.id}"
+        pattern = f"**/{GROUP}/{self.id}"
         return [str(path) for path in Path("/sys/fs/cgroup").glob(pattern)]
 
 
@@ -208,7 +210,7 @@ def boxes(tmp_path: Path, busybox: Path) -> Iterator[Callable[[], Box]]:
         place.mkdir()
         made.append(Box(place, busybox))
         made[-1].id += f"-{len(made)}"
-        made[-1].linux["cgroupsPath"] = f"/pinnace-tests/{made[-1].id}"
+        made[-1].linux["cgroupsPath"] = f"/{GROUP}/{made[-1].id}"
         return made[-1]
 
     yield make
