@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pinnace.keeper.worker import Outcome
+    from pinnace.linux.cgroups.oom import OomWatch
 
 _SIGKILL = 9
 _END_SECONDS = 10.0
@@ -103,6 +104,7 @@ class Shim:
         self._runtime_root = os.path.join(wanted.state, "runc")
         self._rootfs = os.path.join(wanted.bundle, "rootfs")
         self._created = False
+        self._oom: OomWatch | None = None
         self._processes: dict[str, Process] = {}
         self._connections: dict[int, Connection] = {}
         self._loop = Loop(self._child_ended)
@@ -124,6 +126,7 @@ class Shim:
         try:
             streams = self._streams(process)
             self._made(process, *worker.run(lambda: self._create(mounts, streams)))
+            self._watch_memory()
         except BaseException:
             self._processes.pop("", None)
             process.stdio.close()
@@ -139,6 +142,16 @@ class Shim:
             self._wanted.id, self._wanted.bundle, state_root=self._runtime_root, stdio=streams
         )
         return {"pid": made.pid}, made.terminal
+
+    def _watch_memory(self) -> None:
+        """Tell whoever listens when the container's memory runs out."""
+        self._oom = control.watch_oom(self._runtime_root, self._wanted.id)
+        if self._oom is not None:
+            self._loop.watch(self._oom.fd, READ, self._memory_event)
+
+    def _memory_event(self, _: int) -> None:
+        if self._oom is not None and self._oom.happened():
+            self._publish({"event": "oom"})
 
     def do_start(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Let a created process run; ``{"pid"}``."""
@@ -298,6 +311,7 @@ class Shim:
                 break
         else:
             return  # an orphan of the container, or a helper
+        self._memory_event(READ)  # which may be why: that comes first
         process.status = STOPPED
         process.exit_status = status_of(wait_status)
         process.exited_at = time.time_ns()
@@ -324,6 +338,11 @@ class Shim:
         if not self._created:
             return
         self._created = False
+        if self._oom is not None:
+            self._memory_event(READ)  # what happened may not have been told yet
+            self._loop.forget(self._oom.fd)
+            self._oom.close()
+            self._oom = None
         try:
             # Here and not in a worker: a shim that deletes its container is about to end.
             control.delete(self._runtime_root, self._wanted.id, force=True)

@@ -9,6 +9,8 @@ import time
 from typing import Any
 
 from pinnace.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from pinnace.linux.cgroups import oom
+from pinnace.linux.cgroups.oom import OomWatch
 from pinnace.runc import hooks, limits
 from pinnace.runc import state as states
 from pinnace.runc.state import ContainerState, Status
@@ -87,6 +89,19 @@ def resume(state_root: str, identifier: str) -> None:
 def stats(state_root: str, identifier: str) -> dict[str, Any]:
     """Usage, in the shape of containerd's metrics; ``cgroup`` says of which version."""
     return limits.of(states.load(state_root, identifier)).stats()
+
+
+def usage(state_root: str, identifier: str) -> dict[str, Any]:
+    """Usage in the form of ``runc events``. Raises NotFound."""
+    from pinnace.linux.cgroups import report  # only ``runc events`` needs it
+
+    return report.usage(limits.of(states.load(state_root, identifier)))
+
+
+def watch_oom(state_root: str, identifier: str) -> OomWatch | None:
+    """Something to wait on for the container's memory to run out; None where it is not limited."""
+    container = states.load(state_root, identifier)
+    return oom.watch(limits.of(container)) if container.cgroup_path else None
 
 
 def update(state_root: str, identifier: str, resources: dict[str, Any]) -> None:

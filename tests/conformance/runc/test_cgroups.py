@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
+from pinnace.cli import runc as cli
 from pinnace.errors import Error, FailedPrecondition, InvalidArgument
 from pinnace.linux import cgroups, fork
 from pinnace.runc import container
 from tests.conformance.runc.conftest import Box
 
+RUNTIME = Path(__file__).parents[3] / "runtime"
 pytestmark = pytest.mark.root
 
 
@@ -168,3 +174,86 @@ def test_everything_of_a_paused_container_goes(box: Box) -> None:
     container.pause(box.id, box.state_root)
     container.delete(box.id, box.state_root, force=True)
     assert box.cgroups() == []
+
+
+def test_use_is_reported_as_runc_does(box: Box, capfd: pytest.CaptureFixture[str]) -> None:
+    """The keys that runc 1.1.5 printed for an idle container on the same machine."""
+    box.background("sleep", "100")
+    assert cli.main(["--root", box.state_root, "events", "--stats", box.id]) == 0
+    event = json.loads(capfd.readouterr().out)
+    assert (event["type"], event["id"]) == ("stats", box.id)
+    data = event["data"]
+    assert set(data) == {"cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces"}  # fmt: skip
+    assert data["pids"]["current"] == 1
+    assert data["memory"]["usage"]["usage"] > 0
+    assert data["memory"]["raw"]
+    assert data["cpu"]["usage"]["total"] > 0
+
+
+def test_events_end_with_the_container_and_tell_of_memory(box: Box) -> None:
+    box.linux["resources"]["memory"] = {"limit": 16 << 20}
+    pid = box.background("sh", "-c", "sleep 0.5; dd if=/dev/zero of=/dev/null bs=64M count=1; true")
+    words = [sys.executable, "-m", "pinnace.cli.main", "runc", "--root", box.state_root]
+    with subprocess.Popen(
+        [*words, "events", "--interval", "100ms", box.id],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(RUNTIME)},
+    ) as events:
+        assert events.stdout
+        kinds = [json.loads(line)["type"] for line in _until(events.stdout, "oom")]
+        box.ended(pid)
+        kinds += [json.loads(line)["type"] for line in events.stdout]
+        assert events.wait(10) == 0
+    assert kinds.count("oom") == 1
+    assert "stats" in kinds
+
+
+def _until(lines: IO[str], word: str) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if f'"{word}"' in line:
+            return
+
+
+@pytest.mark.parametrize(
+    ("flags", "file", "value"),
+    [
+        (["--memory", "64m"], "memory.limit_in_bytes", str(64 << 20)),
+        (["--pids-limit", "9"], "pids.max", "9"),
+        (["--cpu-quota", "20000", "--cpu-period", "50000"], "cpu.cfs_quota_us", "20000"),
+        (["--cpu-share", "512"], "cpu.shares", "512"),
+        (["--cpuset-cpus", "0"], "cpuset.cpus", "0"),
+        (["--memory-reservation", "1g"], "memory.soft_limit_in_bytes", str(1 << 30)),
+        (["--kernel-memory", "1m"], "memory.limit_in_bytes", str((1 << 63) - 4096)),
+    ],
+)
+def test_update_by_flags(box: Box, flags: list[str], file: str, value: str) -> None:
+    box.background("sleep", "100")
+    assert cli.main(["--root", box.state_root, "update", *flags, box.id]) == 0
+    group = cgroups.find(box.linux["cgroupsPath"])
+    if group.version != 1:
+        pytest.skip("names version 1's files")
+    directory = next(place for place in group.directories() if Path(place, file).exists())
+    assert Path(directory, file).read_text().strip() == value
+
+
+def test_update_by_an_object_on_standard_input(
+    box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    box.background("sleep", "100")
+    given = tmp_path / "resources.json"
+    given.write_text('{"pids": {"limit": 11}}')
+    for source in (str(given), "-"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.read_bytes())))
+        assert cli.main(["--root", box.state_root, "update", "--resources", source, box.id]) == 0
+    assert cgroups.find(box.linux["cgroupsPath"]).stats()["pids"]["limit"] == 11
+
+
+@pytest.mark.parametrize(
+    "flags", [["--memory", "lots"], ["--cpu-quota", "x"], ["--resources", "/nosuch"], ["--l3-cache-schema", "L3:0=f"]]
+)  # fmt: skip
+def test_wrong_updates_are_refused(box: Box, flags: list[str]) -> None:
+    box.background("sleep", "100")
+    with pytest.raises(InvalidArgument):
+        cli.main(["--root", box.state_root, "update", *flags, box.id])

@@ -29,7 +29,7 @@ from toolkit.debian import Archive
 from toolkit.paths import PROJECT, RUNTIME
 
 pytestmark = [pytest.mark.root]
-_COMMANDS = ("sh", "true", "sleep", "cat", "id", "tty", "kill")
+_COMMANDS = ("sh", "true", "sleep", "cat", "id", "tty", "tr", "kill")
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +76,19 @@ class Container:
 
     made: ClassVar[list[Container]] = []
 
-    def __init__(self, shims: KeeperShims, image: Path, place: Path, *words: str, terminal: bool = False) -> None:  # fmt: skip
+    def __init__(self, shims: KeeperShims, image: Path, place: Path, *words: str, terminal: bool = False, resources: Mapping[str, Any] | None = None) -> None:  # fmt: skip
         self.cgroup = f"/pinnace-test-{os.getpid()}-{place.name}"
         self.bundle, self.state = place / "b", place / "s"
         for directory in (self.bundle / "rootfs", self.state, place / "upper", place / "work"):
             directory.mkdir(parents=True)
         spec = runtime.default_spec(self.cgroup)
         spec["process"].update(args=list(words), terminal=terminal)
+        spec["linux"]["resources"].update(resources or {})
         (self.bundle / "config.json").write_text(json.dumps(spec))
         self.process = spec["process"]
         self.output, self._reader = self.collect(place / "out")
         self._ended = threading.Condition()
+        self.events: list[str] = []
         self._exits: dict[str, Mapping[str, Any]] = {}
         address = shims.start("test", "box", str(self.bundle), str(self.state))
         self.shim = Connection(address, self._on_event, lambda: None)
@@ -106,7 +108,9 @@ class Container:
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         with self._ended:
-            self._exits[str(event.get("exec_id") or "")] = event
+            self.events.append(str(event["event"]))
+            if event["event"] == "exit":
+                self._exits[str(event.get("exec_id") or "")] = event
             self._ended.notify_all()
 
     def start(self) -> None:
@@ -162,6 +166,19 @@ def test_a_signal_is_128_and_its_number(shims: KeeperShims, image: Path, tmp_pat
     container.start()
     container.shim.call("kill", exec_id="", signal=int(signal.SIGKILL), all=False)
     assert container.wait() == 137
+    container.finish()
+
+
+def test_memory_that_runs_out_is_told_before_the_exit(
+    shims: KeeperShims, image: Path, tmp_path: Path
+) -> None:
+    limit = {"memory": {"limit": 16 << 20}}
+    script = "x=$(cat /dev/zero | tr '\\0' x)"
+    container = Container(shims, image, tmp_path, "sh", "-c", script, resources=limit)
+    container.start()
+    assert container.wait() == 137
+    assert container.events[0] == "oom"
+    assert container.events[-1] == "exit"
     container.finish()
 
 

@@ -48,6 +48,7 @@ APP = Command(
     commands=(
         _leaf("create", "create", "create a container, whose program waits for start"),
         _leaf("delete", "delete", "delete what a container has left"),
+        _leaf("events", "events", "print what a container uses, and when its memory runs out"),
         _leaf("exec", "exec", "run a further process in a running container"),
         _leaf("kill", "kill", "send a signal to a container (SIGTERM by default)"),
         _leaf("list", "list", "list containers"),
@@ -58,6 +59,7 @@ APP = Command(
         _leaf("spec", "spec", "write an example config.json"),
         _leaf("start", "start", "run the program of a created container"),
         _leaf("state", "state", "print the state of a container as JSON"),
+        _leaf("update", "update", "change the limits of a container"),
     ),
 )
 
