@@ -21,7 +21,7 @@ from toolkit.errors import PinnaceError
 
 _CGROUPS = Path("/sys/fs/cgroup")
 # The shell mounts a fresh /run, says that it is there, and stays as the first process.
-_FIRST = "mount -t tmpfs -o mode=755 tmpfs /run && echo ready && exec sleep infinity"
+_FIRST = "mount -t tmpfs -o mode=755 tmpfs /run && {setup} && echo ready && exec sleep infinity"
 
 
 class Arena:
@@ -32,7 +32,9 @@ class Arena:
         name: unique; also what the cgroups of containers made inside are to be named after.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, setup: str = "true") -> None:
+        """``setup`` is a shell command that changes the arena's mounts before anything runs inside."""
+        self._setup = setup
         # Not mkdtemp's names: these may have a "_" where containerd's identifiers may not.
         self.name = f"pinnace-arena-{os.urandom(6).hex()}"
         self.scratch = Path(tempfile.gettempdir()) / self.name
@@ -43,7 +45,7 @@ class Arena:
     def __enter__(self) -> Arena:
         command = [
             "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-            "sh", "-c", _FIRST,
+            "sh", "-c", _FIRST.format(setup=self._setup),
         ]  # fmt: skip
         self._first = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
@@ -55,6 +57,11 @@ class Arena:
         children = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children")
         self._pid = int(children.read_text().split()[0])
         return self
+
+    @property
+    def pid(self) -> int:
+        """The first process inside, as this machine numbers it."""
+        return self._pid
 
     def __exit__(
         self,

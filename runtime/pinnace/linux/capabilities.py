@@ -5,6 +5,8 @@ Numbers are those of include/uapi/linux/capability.h; the position in ``NAMES`` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pinnace.linux.kernel import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
@@ -71,6 +73,11 @@ def mask(names: list[str] | tuple[str, ...]) -> int:
             raise ValueError(f"unknown capability {name!r}")
         bits |= 1 << _NUMBERS[name]
     return bits
+
+
+def known(names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that are capabilities."""
+    return [name for name in names if name in _NUMBERS]
 
 
 def names(bits: int) -> list[str]:

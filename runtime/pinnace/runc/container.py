@@ -26,10 +26,14 @@ class Stdio(NamedTuple):
 
 
 class Created(NamedTuple):
-    """A process that exists; ``console`` is its terminal's master side, if it has a terminal."""
+    """A process that exists; ``console`` is its terminal's master side, if it has a terminal.
+
+    ``warnings`` are what the configuration asked for and could not be given, for people to read.
+    """
 
     pid: int
     console: int | None
+    warnings: tuple[str, ...] = ()
 
 
 Options = creation.Options
@@ -48,7 +52,7 @@ def create(
     made = creation.create(
         container_id, bundle, state_root=state_root, stdio=streams, options=options
     )
-    return Created(made.pid, made.terminal)
+    return Created(made.pid, made.terminal, made.warnings)
 
 
 def start(container_id: str, state_root: str) -> None:
@@ -63,7 +67,7 @@ def exec_(
     """Run a further process, an OCI ``process`` object, at once."""
     streams = stdio or (0, 1, 2)
     made = creation.exec_(state_root, container_id, process, stdio=streams, options=options)
-    return Created(made.pid, made.terminal)
+    return Created(made.pid, made.terminal, made.warnings)
 
 
 def kill(

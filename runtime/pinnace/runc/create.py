@@ -61,6 +61,7 @@ class Created(NamedTuple):
     pid: int
     terminal: int | None
     state: ContainerState
+    warnings: tuple[str, ...] = ()
 
 
 def create(
@@ -143,7 +144,7 @@ class _Creation:
         finally:
             ours.close()
             self._reap()
-        return Created(state.pid, self.terminal, state)
+        return Created(state.pid, self.terminal, state, self.privileges.warnings)
 
     def _attend(self, channel: Channel) -> None:
         """Answer what the stages ask for, until the container is ready.
@@ -325,9 +326,13 @@ class _Joining:
             raise FailedPrecondition(f"cannot exec in a {status.value} container")
         self.kernel = kernel
         self.state = state
-        self.process = process
         self.options = options
         self.spec = runtime.read(state.config)
+        self.process = process
+        if process.get("capabilities") is None:
+            # As runc: a process that says nothing of capabilities has those of the container.
+            own = self.spec.get("process") or {}
+            self.process = {**process, "capabilities": own.get("capabilities")}
 
     def run(self, stdio: Stdio) -> Created:
         process, state = self.process, self.state
@@ -353,7 +358,7 @@ class _Joining:
             theirs.close()
             if entry is not None:
                 entry.close()
-            return self._attend(ours)
+            return self._attend(ours)._replace(warnings=privileges.warnings)
         finally:
             ours.close()
             for fd in held.values():

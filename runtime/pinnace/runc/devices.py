@@ -16,6 +16,7 @@ from pinnace.linux import mount as mnt
 from pinnace.linux.kernel import Kernel
 from pinnace.runc.paths import Root
 
+_NULL = os.makedev(1, 3)
 _DEFAULT = (
     ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev/random", 1, 8),
     ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0),
@@ -47,6 +48,12 @@ ALLOWED: list[dict[str, Any]] = [
         )
     ),
 ]
+
+
+def is_null(fd: int) -> bool:
+    """Whether the null device is behind the descriptor."""
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
 
 
 def make_all(kernel: Kernel, root: Root, spec: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ import contextlib
 import os
 import signal
 import socket
-import stat
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -23,13 +22,12 @@ from pinnace.errors import Error
 from pinnace.linux import net
 from pinnace.linux.cgroups import Cgroup, Entry
 from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
-from pinnace.runc import namespaces, rootfs, sysctl, terminal
+from pinnace.runc import devices, namespaces, rootfs, scheduling, sysctl, terminal
 from pinnace.runc.channel import Channel, error_record
 from pinnace.runc.hooks import run_inside
 from pinnace.runc.namespaces import Plan
-from pinnace.runc.process import Privileges, prepare
+from pinnace.runc.process import Prepared, Privileges, prepare
 
-_NULL = os.makedev(1, 3)
 _FIRST_OTHER = 3  # descriptors after standard input, output and error
 
 
@@ -37,6 +35,7 @@ class Launch:
     """Everything the stages need; made by the creator, inherited through fork."""
 
     __slots__ = (
+        "affinity",
         "bundle",
         "cgroup",
         "channel",
@@ -50,6 +49,7 @@ class Launch:
         "preserved",
         "privileges",
         "process",
+        "scheduling",
         "spec",
         "stdio",
     )  # fmt: skip
@@ -62,6 +62,8 @@ class Launch:
         self.spec = spec
         self.bundle = bundle
         self.process: dict[str, Any] = spec["process"]
+        self.affinity = scheduling.Affinity(self.process)
+        self.scheduling = scheduling.prepare(self.process, spec.get("linux") or {})
         self.channel = channel
         self.privileges = privileges
         self.stdio = stdio  # None for a terminal
@@ -178,7 +180,7 @@ def stage_two(launch: Launch) -> None:
     waiting()
     set_stdio(launch, slave)
     launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)
-    prepared = prepare(launch.kernel, launch.process, launch.privileges)
+    prepared = _prepare(launch)
     launch.channel.send({"ready": True})
     launch.channel.expect("created")
     # Closing the creator's line now lets it see our end as the end of the connection below.
@@ -186,6 +188,13 @@ def stage_two(launch: Launch) -> None:
     launch.channel = _wait_for_start(launch.listener)
     run_inside(launch.spec, "startContainer")
     prepared.execute()
+
+
+def _prepare(launch: Launch) -> Prepared:
+    """The last steps before the program, the same for the first and for a further process."""
+    if launch.scheduling is not None:
+        launch.scheduling.apply()
+    return prepare(launch.kernel, launch.process, launch.privileges)
 
 
 class _Waiting:
@@ -269,7 +278,7 @@ def set_stdio(launch: Launch, slave: int | None) -> None:
 def _replace_null() -> None:
     """Use the container's /dev/null where a stream is the host's: root inside could change its
     mode or owner for everybody. Raises Error when the container has none."""
-    streams = [number for number in range(_FIRST_OTHER) if _is_null(number)]
+    streams = [number for number in range(_FIRST_OTHER) if devices.is_null(number)]
     if not streams:
         return
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -277,17 +286,12 @@ def _replace_null() -> None:
         null = os.open("/dev/null", flags)
     except OSError as problem:
         raise Error(f"/dev/null of the container: {problem.strerror}") from None
-    if not _is_null(null):
+    if not devices.is_null(null):
         raise Error("/dev/null of the container is not the null device")
     os.set_blocking(null, True)
     for number in streams:
         os.dup2(null, number)
     os.close(null)
-
-
-def _is_null(fd: int) -> bool:
-    found = os.fstat(fd)
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
 
 
 def _forget_imports() -> None:
@@ -309,6 +313,7 @@ def _wait_for_start(listener: socket.socket) -> Channel:
 def exec_stage_one(launch: Launch, held: dict[str, int]) -> None:
     """For a further process: enter the namespaces of the container, fork, report the pid."""
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
+    scheduling.set_affinity(launch.affinity.initial)
     _close_others(launch, held.values())
     _forget_imports()
     # Not the cgroup namespace yet: from inside, the way into the container's group looks forbidden.
@@ -334,8 +339,9 @@ def exec_stage_two(launch: Launch, held: dict[str, int]) -> None:
     if launch.entry is not None:
         launch.entry.enter()
     launch.channel.expect("joined")
+    scheduling.set_affinity(launch.affinity.final)
     set_stdio(launch, slave)
     launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)
-    prepared = prepare(launch.kernel, launch.process, launch.privileges)
+    prepared = _prepare(launch)
     launch.channel.send({"ready": True})
     prepared.execute()

@@ -48,27 +48,36 @@ class Privileges:
     libseccomp is loaded from the host's files, capabilities are read from the host's /proc.
     """
 
-    __slots__ = ("available", "bounding", "filter", "sets")
+    __slots__ = ("available", "bounding", "filter", "sets", "warnings")
 
     def __init__(self, process: dict[str, Any], profile: dict[str, Any] | None) -> None:
-        """Raises InvalidArgument for an unknown capability or a wrong seccomp profile."""
+        """Raises InvalidArgument for a wrong seccomp profile.
+
+        A capability that is unknown, or that this process lacks itself, can't be given: left out with
+        a warning, as config.md ("capabilities") demands.
+        """
         self.available = capabilities.available()
         self.bounding = capabilities.held("CapBnd")
         configured = process.get("capabilities") or {}
-        try:
-            # A capability that this process lacks itself can't be given: left out, as runc does.
-            self.sets = {
-                name: capabilities.mask(configured.get(name) or []) & self.available
-                for name in capabilities.SETS
-            }
-        except ValueError as problem:
-            raise InvalidArgument(f"process.capabilities: {problem}") from None
+        self.sets = {
+            name: capabilities.mask(capabilities.known(configured.get(name) or ())) & self.available
+            for name in capabilities.SETS
+        }
+        self.warnings = _not_given(configured, self.available)
         self.filter = seccomp.Filter(profile) if profile else None
 
     def drop(self, name: str) -> None:
         """Take a capability out of every set."""
         bit = capabilities.mask([name])
         self.sets = {kind: bits & ~bit for kind, bits in self.sets.items()}
+
+
+def _not_given(configured: dict[str, list[str]], available: int) -> tuple[str, ...]:
+    given = set(capabilities.names(available))
+    refused = {name for kind in capabilities.SETS for name in configured.get(kind) or ()} - given
+    if not refused:
+        return ()
+    return (f"ignoring unknown or unavailable capabilities: {', '.join(sorted(refused))}",)
 
 
 def prepare(kernel: Kernel, process: dict[str, Any], privileges: Privileges) -> Prepared:

@@ -10,12 +10,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pinnace.errors import Error, InvalidArgument
 from pinnace.linux import mount as mnt
-from pinnace.linux import mountinfo
+from pinnace.linux import mountinfo, resolve
 from pinnace.linux.cgroups import Cgroup
 from pinnace.linux.kernel import Kernel
 from pinnace.linux.mount import MountOptions, parse_options
@@ -132,6 +132,8 @@ def _mount_filesystem(
 def _bind(
     kernel: Kernel, root: Root, source: str, target: str, parsed: MountOptions, bundle: str
 ) -> None:
+    if parsed.data:
+        raise InvalidArgument(f"mount {target}: a bind mount has no option {parsed.data!r}")
     source = os.path.join(bundle, source)
     holder = root.directory if os.path.isdir(source) else root.file
     os.stat(source)  # a missing source is named as such, and no target is made for it
@@ -198,9 +200,7 @@ def protect(
             kernel.mount(place, place, "", _BIND)
             with root.existing(path) as covered:
                 remount_bind(kernel, covered, mnt.MS_RDONLY | os.statvfs(covered).f_flag & 0xE)
-    for path in linux.get("maskedPaths") or ():
-        with _if_there(), root.existing(path) as place:
-            _mask(kernel, place)
+    _mask_all(kernel, root, linux.get("maskedPaths") or ())
     flags = mnt.MS_RDONLY if spec["root"].get("readonly") else 0
     flags |= mnt.MS_NODEV if nodev else 0
     if flags:
@@ -215,18 +215,42 @@ def _if_there() -> Any:
         yield
 
 
-def _mask(kernel: Kernel, place: str) -> None:
-    if stat.S_ISDIR(os.stat(descriptor(place)).st_mode):
-        kernel.mount("tmpfs", place, "tmpfs", mnt.MS_RDONLY)
-        return
-    # The host's /dev/null, proven to be it: the container's could be anything (CVE-2025-31133).
-    null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _mask_all(kernel: Kernel, root: Root, paths: Iterable[str]) -> None:
+    """Hide files behind the null device and directories behind a file system that holds nothing."""
+    null, own = -1, False
     try:
-        if os.fstat(null).st_rdev != os.makedev(1, 3):
-            raise Error("/dev/null is not the null device")
-        kernel.mount(f"/proc/self/fd/{null}", place, "", mnt.MS_BIND)
+        for path in paths:
+            with _if_there(), root.existing(path) as place:
+                if stat.S_ISDIR(os.stat(descriptor(place)).st_mode):
+                    kernel.mount("tmpfs", place, "tmpfs", mnt.MS_RDONLY, "nr_inodes=1,size=4k")
+                    continue
+                if null < 0:
+                    null, own = _null_device(kernel, root)
+                kernel.mount(f"/proc/self/fd/{null}", place, "", mnt.MS_BIND)
+                if not own:
+                    with root.existing(path) as covered:
+                        remount_bind(kernel, covered, mnt.MS_RDONLY)
     finally:
+        if null >= 0:
+            os.close(null)
+
+
+def _null_device(kernel: Kernel, root: Root) -> tuple[int, bool]:
+    """A null device, proven to be one, as the image's could be anything (CVE-2025-31133).
+
+    The second value is whether it is the container's own. The host's must only be shown read-only:
+    root inside could change its mode, through the mask, for everybody.
+    """
+    with contextlib.suppress(OSError):
+        null = resolve.open_in_root(root.fd, "/dev/null", os.O_PATH | os.O_NOFOLLOW, kernel=kernel)
+        if devices.is_null(null):
+            return null, True
         os.close(null)
+    null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not devices.is_null(null):
+        os.close(null)
+        raise Error("/dev/null is not the null device")
+    return null, False
 
 
 def pivot(kernel: Kernel, root: Root) -> None:

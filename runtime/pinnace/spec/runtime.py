@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from pinnace.errors import InvalidArgument, NotFound
+from pinnace.spec.shape import Shape, verify
 
 VERSION = "1.2.0"
 MAX_CONFIG = 8 << 20  # bytes; a configuration is kilobytes, anything near this is hostile
@@ -46,19 +47,46 @@ MASKED_PATHS = (
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
-_Kind = type | tuple[type, ...]
-_SHAPE: dict[str, _Kind] = {
-    "ociVersion": str, "root": dict, "mounts": list, "process": dict, "hostname": str,
-    "domainname": str, "linux": dict, "hooks": dict, "annotations": dict,
+_U32: Shape = range(1 << 32)
+_TEXTS: Shape = [str]
+_MAPPINGS: Shape = [{"containerID": _U32, "hostID": _U32, "size": _U32}]
+_OFFSET: Shape = {"secs": int, "nanosecs": range(1_000_000_000)}
+_HOOKS: Shape = [{"path": str, "args": _TEXTS, "env": _TEXTS, "timeout": range(1, 1 << 31)}]
+_PROCESS: dict[str, Shape] = {
+    "args": _TEXTS, "env": _TEXTS, "cwd": str, "terminal": bool, "noNewPrivileges": bool,
+    "user": {"uid": _U32, "gid": _U32, "umask": _U32, "additionalGids": [_U32]},
+    "capabilities": dict.fromkeys(
+        ("bounding", "effective", "inheritable", "permitted", "ambient"), _TEXTS
+    ),
+    "rlimits": [{"type": str, "soft": int, "hard": int}],
+    "oomScoreAdj": range(-1000, 1001), "consoleSize": {"width": _U32, "height": _U32},
+    "apparmorProfile": str, "selinuxLabel": str,
+    "scheduler": {
+        "policy": str, "nice": range(-20, 20), "priority": range(100), "flags": _TEXTS,
+        "runtime": int, "deadline": int, "period": int,
+    },
+    "ioPriority": {"class": str, "priority": range(8)},
+    "execCPUAffinity": {"initial": str, "final": str},
 }  # fmt: skip
-_PROCESS: dict[str, _Kind] = {
-    "args": list, "env": list, "cwd": str, "user": dict, "terminal": bool, "capabilities": dict,
-    "rlimits": list, "noNewPrivileges": bool, "oomScoreAdj": int, "consoleSize": dict,
-}  # fmt: skip
-_LINUX: dict[str, _Kind] = {
-    "namespaces": list, "uidMappings": list, "gidMappings": list, "devices": list,
-    "cgroupsPath": str, "resources": dict, "sysctl": dict, "maskedPaths": list,
-    "readonlyPaths": list, "rootfsPropagation": str, "seccomp": dict, "timeOffsets": dict,
+_SHAPE: dict[str, Shape] = {
+    "ociVersion": str, "root": {"path": str, "readonly": bool}, "hostname": str, "domainname": str,
+    "mounts": [{
+        "destination": str, "type": str, "source": str, "options": _TEXTS,
+        "uidMappings": _MAPPINGS, "gidMappings": _MAPPINGS,
+    }],
+    "hooks": dict.fromkeys(HOOKS, _HOOKS), "annotations": dict,
+    "linux": {
+        "namespaces": [{"type": str, "path": str}], "uidMappings": _MAPPINGS,
+        "gidMappings": _MAPPINGS, "cgroupsPath": str, "resources": dict, "sysctl": dict,
+        "devices": [{
+            "path": str, "type": str, "major": int, "minor": int, "fileMode": _U32, "uid": _U32,
+            "gid": _U32,
+        }],
+        "maskedPaths": _TEXTS, "readonlyPaths": _TEXTS, "rootfsPropagation": str, "seccomp": dict,
+        "mountLabel": str, "personality": {"domain": str, "flags": _TEXTS}, "intelRdt": dict,
+        "timeOffsets": {"monotonic": _OFFSET, "boottime": _OFFSET},
+        "memoryPolicy": {"mode": str, "nodes": str, "flags": _TEXTS}, "netDevices": dict,
+    },
 }  # fmt: skip
 
 
@@ -87,16 +115,15 @@ def check(spec: Any) -> dict[str, Any]:
     """Check a whole configuration and return it. Raises InvalidArgument naming the key."""
     if not isinstance(spec, dict):
         raise InvalidArgument("the container configuration is not an object")
-    _shape(spec, _SHAPE, "")
-    if not isinstance(spec.get("root"), dict) or not spec["root"].get("path"):
+    verify(spec, _SHAPE, "")
+    if not (spec.get("root") or {}).get("path"):
         raise InvalidArgument("the container configuration has no root.path")
     linux = spec.get("linux") or {}
-    _shape(linux, _LINUX, "linux.")
     for index, item in enumerate(linux.get("namespaces") or ()):
-        if not isinstance(item, dict) or item.get("type") not in NAMESPACE_TYPES:
+        if item.get("type") not in NAMESPACE_TYPES:
             raise InvalidArgument(f"linux.namespaces[{index}] is not a known namespace: {item}")
     for index, item in enumerate(spec.get("mounts") or ()):
-        if not isinstance(item, dict) or not isinstance(item.get("destination"), str):
+        if not item.get("destination"):
             raise InvalidArgument(f"mounts[{index}] has no destination")
     if spec.get("process") is not None:
         check_process(spec["process"])
@@ -107,23 +134,16 @@ def check_process(process: Any) -> dict[str, Any]:
     """Check a ``process`` object (of a configuration or of an exec) and return it."""
     if not isinstance(process, dict):
         raise InvalidArgument("process is not an object")
-    _shape(process, _PROCESS, "process.")
+    verify(process, _PROCESS, "process.")
     arguments = process.get("args")
-    if not arguments or not all(isinstance(word, str) for word in arguments):
+    if not arguments:
         raise InvalidArgument("process.args must name a program")
     if not str(process.get("cwd") or "").startswith("/"):
         raise InvalidArgument("process.cwd must be an absolute path")
     texts = [*arguments, *(process.get("env") or ()), process["cwd"]]
-    if any(not isinstance(text, str) or "\0" in text for text in texts):
+    if any("\0" in text for text in texts):
         raise InvalidArgument("process: arguments, environment and cwd are texts without NUL")
     return process
-
-
-def _shape(value: dict[str, Any], shape: dict[str, _Kind], prefix: str) -> None:
-    for key, kind in shape.items():
-        found = value.get(key)
-        if found is not None and not isinstance(found, kind):
-            raise InvalidArgument(f"{prefix}{key} has the wrong type: {type(found).__name__}")
 
 
 def default_spec(cgroups_path: str = "") -> dict[str, Any]:

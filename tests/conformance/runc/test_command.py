@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import socket
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.runc.conftest import Box
-from toolkit.debian import Archive
 
 pytestmark = pytest.mark.root
 Runc = Callable[..., subprocess.CompletedProcess[str]]
@@ -214,39 +212,3 @@ def test_debug_says_what_is_done(box: Box, runc: Runc) -> None:
 def test_wrong_values_are_errors(box: Box, runc: Runc, words: list[str]) -> None:
     _configure(box, "true")
     assert runc(*words, "run", box.id).returncode == 1
-
-
-_PROBES = {
-    "capabilities": "grep Cap /proc/self/status",
-    "privileges": "grep -e NoNewPrivs -e Seccomp: -e SigIgn -e SigBlk /proc/self/status",
-    "limits": "ulimit -n; ulimit -Hn; umask",
-    "devices": "cd /dev; stat -c '%n %F %t:%T %a' null zero full random urandom tty",
-    "links": "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done",
-    "mounts": "grep -v ' / ' /proc/mounts | grep -v -e '^devtmpfs' -e '/proc/' | cut -d' ' -f2-4 | cut -d, -f1-4",
-    "masked": "wc -c < /proc/timer_list; ls /sys/firmware | wc -l",
-    "identity": "id; pwd; echo $HOME $PATH; hostname",
-    "root": "touch /x 2>&1; touch /dev/shm/x && echo shm",
-}  # fmt: skip
-
-
-@functools.cache
-def _peer() -> tuple[str, ...]:
-    """The words that start Debian's runc."""
-    theirs = Archive("bookworm", "amd64").unpack(["runc", "libseccomp2"])
-    library = next(theirs.rglob("libseccomp.so.2")).parent
-    return ("env", f"LD_LIBRARY_PATH={library}", str(next(theirs.rglob("sbin/runc"))))
-
-
-@pytest.mark.peer
-@pytest.mark.parametrize("probe", sorted(_PROBES))
-def test_a_container_sees_the_same_as_under_runc(box: Box, runc: Runc, probe: str) -> None:
-    """Differential: a container must not be able to tell which runtime made it."""
-    box.spec["hostname"] = "boat"
-    box.spec["root"]["readonly"] = True
-    for name in ("proc", "sys", "dev", "run"):
-        (box.root / name).mkdir()
-    _configure(box, "sh", "-c", _PROBES[probe])
-    ours = runc("run", box.id)
-    peer = _call(_peer(), box, ["run", f"{box.id}-peer"])
-    assert peer.stderr == ""
-    assert (ours.returncode, ours.stdout) == (peer.returncode, peer.stdout)

@@ -24,7 +24,7 @@ def test_the_default_configuration_is_accepted() -> None:
     ("change", "message"),
     [
         ({"root": None}, "root.path"),
-        ({"mounts": {}}, "mounts has the wrong type"),
+        ({"mounts": {}}, "mounts is not an array"),
         ({"mounts": [{"source": "x"}]}, "no destination"),
         ({"linux": {"namespaces": [{"type": "bogus"}]}}, "not a known namespace"),
         ({"process": {"args": [], "cwd": "/"}}, "args"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from pinnace.cli.options import Flag, integer, switch, text
@@ -51,6 +52,13 @@ def secure() -> None:
     if os.geteuid() != 0:
         raise PermissionDenied("containers are made by root", hint="use sudo")
     sealed.run_from_memory()
+
+
+def warn(made: container.Created) -> container.Created:
+    """Say what a container was not given, and hand it on."""
+    for message in made.warnings:
+        sys.stderr.write(f"runc: warning: {message}\n")
+    return made
 
 
 def options_of(call: Call) -> container.Options:

@@ -42,7 +42,7 @@ def run(call: Call) -> int:
     common.check_terminal(call, process, detached=call.on("detach"))
     if not call.on("detach"):
         foreground.adopt_orphans()
-    made = container.exec_(identifier, root, process, None, options)
+    made = common.warn(container.exec_(identifier, root, process, None, options))
     common.announce(call, made)
     if call.on("detach"):
         return 0

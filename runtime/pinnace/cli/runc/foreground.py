@@ -60,7 +60,9 @@ def _sized(own: RawTerminal, console: int) -> Iterator[None]:
     """Keep the container's window as large as ours."""
 
     def resize(*_: object) -> None:
-        terminal.resize(console, *own.size())
+        width, height = own.size()
+        if width and height:  # a terminal that nobody sized says nothing about the container's
+            terminal.resize(console, width, height)
 
     before = signal.signal(signal.SIGWINCH, resize)
     resize()

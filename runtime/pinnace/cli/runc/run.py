@@ -29,7 +29,7 @@ def run(call: Call) -> int:
     common.check_terminal(call, process, detached=detached)
     if not detached:
         foreground.adopt_orphans()
-    made = container.create(identifier, bundle, root, None, options)
+    made = common.warn(container.create(identifier, bundle, root, None, options))
     if call.on("no-subreaper") and not detached:
         foreground.adopt_orphans(adopt=False)
     try:

@@ -1,0 +1,64 @@
+"""The bundle of a row: made anew, at the same place, for each runtime."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pinnace.spec import oci
+
+ID = "pinnace-table"
+"""Every runtime names its container so, one after the other."""
+
+
+class Bundle:
+    """``spec`` becomes config.json; ``root`` is the container's root, ``volume`` a directory beside it.
+
+    Attributes:
+        hook_log: where the hooks of a row write what they see, one JSON object a line.
+    """
+
+    def __init__(self, place: Path, cgroup: str, programs: dict[str, Path]) -> None:
+        self.place = place
+        self.root = place / "rootfs"
+        self.volume = place / "volume"
+        self.hook_log = place / "hooks.log"
+        self._cgroup = cgroup
+        self._programs = programs
+        self.spec: dict[str, Any] = {}
+
+    def renew(self) -> None:
+        """An empty root but for ``/bin``, an empty volume, the default configuration."""
+        shutil.rmtree(self.place, ignore_errors=True)
+        for directory in ("bin", "dev", "etc", "proc", "sys", "tmp", "data"):
+            (self.root / directory).mkdir(parents=True)
+        for name, program in self._programs.items():
+            os.link(program, self.root / "bin" / name)
+        (self.root / "data/below").write_text("below\n")
+        (self.root / "etc/passwd").write_text(
+            "root:x:0:0::/root:/bin/sh\npi:x:1000:1000::/home/pi:/bin/sh\n"
+        )
+        (self.volume / "inner").mkdir(parents=True)
+        (self.volume / "file").write_text("of the volume\n")
+        self.spec = copy.deepcopy(oci.default_spec(ID, "pinnace-table"))
+        self.spec["process"]["env"] = ["PATH=/bin", "ONE=1"]
+        self.spec["linux"]["cgroupsPath"] = f"/{self._cgroup}/{ID}"
+
+    def set(self, path: str, value: Any) -> None:
+        """Set the value at a dotted path; None removes it."""
+        *above, last = path.split(".")
+        place = self.spec
+        for name in above:
+            place = place.setdefault(name, {})
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = copy.deepcopy(value)
+
+    def write(self) -> None:
+        """Write config.json."""
+        (self.place / "config.json").write_text(json.dumps(self.spec))

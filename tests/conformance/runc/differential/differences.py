@@ -1,0 +1,159 @@
+"""Where the three runtimes do not agree, and why. Anything else that differs fails the table.
+
+``section`` and ``lines`` say what may differ: lines of such a section of the probe's report, those only in
+ours and those only in the peer's alike, that match the expression. A difference that no row shows is itself
+an error (``test_table.py``), so that the list stays true.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+EVERY = r".*"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``rows`` is an expression for the names of the rows that may show it."""
+
+    peer: str
+    section: str
+    lines: str
+    reason: str
+    rows: str = EVERY
+
+    def explains(self, peer: str, section: str, row: str, line: str) -> bool:
+        """Whether this is the reason why ``peer`` has, or lacks, ``line``."""
+        return (
+            peer == self.peer
+            and re.fullmatch(self.section, section) is not None
+            and re.fullmatch(self.rows, row) is not None
+            and re.search(self.lines, line) is not None
+        )
+
+
+KNOWN = (
+    # The command around the container
+    Difference(
+        "runc", "descriptors", r"^[012] ",
+        "runc run puts pipes of its own between its standard streams and the container's; ours and crun "
+        "hand the caller's on, as runc does for a detached container",
+    ),
+    Difference(
+        "runc", "status", r"^NS[ps]id:", "an exec'd process has the next free number; threads of runc's had some",
+        rows=r"exec-.*",
+    ),
+    Difference(
+        "runc", "status", r"^NS[ps]id:", "in the host's pid namespace any number will do",
+        rows="namespace-no-pid",
+    ),
+    Difference(
+        "crun", "status", r"^NS[ps]id:", "in the host's pid namespace any number will do",
+        rows="namespace-no-pid",
+    ),
+    # Configurations that are wrong
+    Difference(
+        "crun", "result", EVERY, "crun takes a relative working directory; config.md: MUST be absolute",
+        rows="cwd-relative",
+    ),
+    Difference(
+        "crun", "result", EVERY, "crun takes a text where config.md has a number, for 0",
+        rows="user-not-a-number",
+    ),
+    Difference(
+        "crun", "result", EVERY,
+        "without a mount namespace a container's mounts would be the host's: refused by ours and runc",
+        rows="namespace-no-mount",
+    ),
+    Difference(
+        "crun", "result", EVERY, "a bind mount has no file system to take an unknown option; crun drops it",
+        rows="bind-unknown-option",
+    ),
+    Difference(
+        "crun", "result", EVERY,
+        "crun asks mount_setattr(2) to set an access time without clearing the others, which is refused",
+        rows="bind-recursive-noatime",
+    ),
+    Difference(
+        "runc", "result", EVERY, "runc refuses a variable without a value; ours and crun leave it out",
+        rows="env-without-value",
+    ),
+    # The program's surroundings
+    Difference(
+        "runc", "environment", r"^HOME=", "without an environment runc looks up no home directory",
+        rows="env-none",
+    ),
+    Difference(
+        "runc", "environment", r"^HOME=",
+        "runc takes an empty HOME for none and looks the user up; ours and crun keep what is configured",
+        rows="env-empty-home",
+    ),
+    Difference(
+        "runc", "environment", r"^B=2", "of a variable set twice runc keeps the later place, too",
+        rows="env-twice",
+    ),
+    Difference(
+        "crun", "status", r"^Umask:", "without a user crun leaves the umask at 0; ours and runc have 022",
+        rows="user-missing",
+    ),
+    Difference(
+        "runc", "status", r"^Cap(Prm|Eff|Bnd):",
+        "without capabilities in the configuration runc gives all it has; ours and crun none",
+        rows="capabilities-none",
+    ),
+    Difference(
+        "crun", "status", r"^CapBnd:", "crun takes names of capabilities in any case; they are upper case",
+        rows="capabilities-lower-case",
+    ),
+    Difference(
+        "runc", "scheduling", r"^\d+$", "runc ignores oomScoreAdj of an exec'd process; ours sets it",
+        rows="exec-oom-score",
+    ),
+    Difference(
+        "crun", "scheduling", r"^\d+$", "crun ignores oomScoreAdj of an exec'd process; ours sets it",
+        rows="exec-oom-score",
+    ),
+    Difference(
+        "crun",
+        "terminal",
+        r"columns",
+        "crun leaves a container's terminal unsized until the caller's changes",
+        rows="terminal(-of-a-user)?",
+    ),
+    # Devices and mounts
+    Difference(
+        "crun", "devices", r"^core ",
+        "runc and ours leave /dev/core out where the kernel has no /proc/kcore, a dangling link",
+    ),
+    Difference(
+        "crun", "devices", r"^console ", "/dev/console is a link with crun, a mount with runc and ours",
+        rows=r"terminal.*",
+    ),
+    Difference(
+        "crun", "mounts", r"^/dev/console ", "/dev/console is a link with crun, a mount with runc and ours",
+        rows=r"terminal.*",
+    ),
+    Difference(
+        "crun", "mounts", r"^/proc/|^/sys/firmware",
+        "crun masks directories with one empty directory of its state and files with the host's null "
+        "device, read-only; ours, as runc, with an empty tmpfs and the container's null device",
+    ),
+    Difference(
+        "crun", "mounts", r"^/sys / sysfs",
+        "crun makes a read-only sysfs by remounting the mount, ours and runc also the file system: nobody "
+        "inside can make another mount of it writable",
+    ),
+    Difference(
+        "crun", "(mounts|write:/mnt|list:/mnt)", r"/mnt|written|refused",
+        "of ro and rw the later word counts; crun stays read-only", rows="bind-read-only-taken-back",
+    ),
+    Difference(
+        "crun", "mounts", r"^/mnt ", "crun does not apply nosymfollow to a bind mount",
+        rows="bind-nosymfollow",
+    ),
+    Difference(
+        "crun", "mounts", r"^/mnt ", "crun sets shared and unbindable only for the host's side",
+        rows=r"bind-(shared|unbindable)",
+    ),
+)  # fmt: skip

@@ -1,0 +1,77 @@
+"""What the probe saw, with what differs from run to run (numbers of mounts and namespaces) taken out."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+
+from pinnace.linux import mountinfo
+from tests.conformance.runc.differential.runtimes import Observed
+
+_NUMBERED = re.compile(r"\[\d+\]")
+Report = dict[str, str]
+
+
+def read(observed: Observed, host: Mapping[str, str]) -> Report:
+    """Sections by name; ``host`` are the runtime's own namespaces.
+
+    Two sections are not the probe's: ``status``, of the command, and ``refused`` in place of everything
+    else when the program did not run.
+    """
+    sections = _sections(observed.output)
+    if not sections:
+        return {"result": "error" if observed.status else "ended", "hooks": observed.hooks}
+    sections["mounts"] = _mounts(sections["mounts"])
+    sections["namespaces"] = _namespaces(sections["namespaces"], host)
+    sections["descriptors"] = _NUMBERED.sub("", sections["descriptors"])
+    sections["result"] = f"exit status {observed.status}"
+    sections["hooks"] = observed.hooks
+    return sections
+
+
+def _sections(output: str) -> Report:
+    found: Report = {}
+    for part in f"\n{output}".split("\n== ")[1:]:
+        name, _, text = part.partition("\n")
+        found[name] = text.rstrip("\n")
+    return found
+
+
+def _mounts(text: str) -> str:
+    if text.startswith("refused"):
+        return text
+    lines = []
+    for point in mountinfo.parse(text):
+        propagation = sorted(word.partition(":")[0] for word in point.propagation)
+        words = [
+            point.target, point.root, point.type, point.source, ",".join(sorted(point.options)),
+            ",".join(sorted(point.super_options)), *propagation,
+        ]  # fmt: skip
+        lines.append((point.target, " ".join(words)))
+    return "\n".join(line for _, line in sorted(lines, key=lambda pair: pair[0]))
+
+
+def _namespaces(text: str, host: Mapping[str, str]) -> str:
+    lines = []
+    for line in text.splitlines():
+        name, _, target = line.partition(" -> ")
+        kind = name.split()[0]
+        lines.append(f"{kind} {'the host' if host.get(kind) == target else 'its own'}")
+    return "\n".join(lines)
+
+
+def differing(ours: Report, theirs: Report) -> list[tuple[str, str]]:
+    """(section, line) of every line that only one has: ``-`` before ours, ``+`` before theirs.
+
+    One that ran and one that did not differ in ``result`` alone.
+    """
+    if ("status" in ours) != ("status" in theirs):
+        return [("result", f"-{ours['result']}"), ("result", f"+{theirs['result']}")]
+    found = []
+    for section in sorted(ours.keys() | theirs.keys()):
+        mine, other = (each.get(section, "").splitlines() for each in (ours, theirs))
+        for line in difflib.ndiff(mine, other):
+            if line[:1] in "-+":
+                found.append((section, line[:1] + line[2:]))
+    return found

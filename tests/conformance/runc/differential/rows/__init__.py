@@ -1,0 +1,8 @@
+"""The table, by subject."""
+
+from __future__ import annotations
+
+from tests.conformance.runc.differential.rows import identity, mounts, namespaces, process
+from tests.conformance.runc.differential.table import Row
+
+ROWS: list[Row] = [*process.ROWS, *identity.ROWS, *mounts.ROWS, *namespaces.ROWS]

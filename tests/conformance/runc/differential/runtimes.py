@@ -1,0 +1,166 @@
+"""The three runtimes, each in an arena of its own, and one run of a row by one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conformance.runc.differential.bundle import ID, Bundle
+from tests.conformance.runc.differential.table import Row
+from toolkit.arch import Arch
+from toolkit.arena import Arena
+from toolkit.debian import Archive
+from toolkit.paths import RUNTIME
+
+PEER_SUITE = "forky"
+"""The newest release whose runc and crun start here."""
+
+_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a run gave: the exit status of the command, the program's output, the errors."""
+
+    status: int
+    output: str
+    error: str
+    hooks: str
+
+
+class Runtime:
+    """A command with runc's verbs, and where it is run."""
+
+    def __init__(self, name: str, arena: Arena, command: Sequence[str]) -> None:
+        self.name = name
+        self._arena = arena
+        self._command = command
+        self._root = str(arena.scratch / "state")
+
+    def namespaces(self) -> dict[str, str]:
+        """The namespaces that the command itself runs in, by name."""
+        place = Path(f"/proc/{self._arena.pid}/ns")
+        return {name: os.readlink(place / name) for name in os.listdir(place)}
+
+    def observe(self, row: Row, bundle: Bundle) -> Observed:
+        """Make the bundle of ``row`` anew and run it; nothing of the container is left afterwards."""
+        bundle.renew()
+        row.apply(bundle)
+        if row.process is not None:
+            bundle.spec["process"]["args"] = ["/bin/probe", "pause"]
+        bundle.write()
+        try:
+            return self._exec(row, bundle) if row.process is not None else self._run(row, bundle)
+        finally:
+            self._call(bundle, ["delete", "--force", ID])
+
+    def _run(self, row: Row, bundle: Bundle) -> Observed:
+        if row.terminal:
+            return self._call_on_terminal(bundle, ["run", "--bundle", str(bundle.place), ID])
+        return self._call(bundle, ["run", "--bundle", str(bundle.place), ID])
+
+    def _exec(self, row: Row, bundle: Bundle) -> Observed:
+        started = self._call(bundle, ["run", "--detach", "--bundle", str(bundle.place), ID])
+        if started.status:
+            return started
+        process = {
+            **bundle.spec["process"],
+            "args": ["/bin/probe", *row.ask],
+            **(row.process or {}),
+        }
+        (bundle.place / "process.json").write_text(json.dumps(process))
+        words = ["exec", "--process", str(bundle.place / "process.json"), ID]
+        return self._call_on_terminal(bundle, words) if row.terminal else self._call(bundle, words)
+
+    def _words(self, words: Sequence[str]) -> list[str]:
+        return self._arena.command([*self._command, "--root", self._root, *words])
+
+    def _call(self, bundle: Bundle, words: Sequence[str]) -> Observed:
+        """Output goes to files: a container may hold it longer than the command."""
+        places = [bundle.place / name for name in ("output", "error")]
+        with open(places[0], "wb") as output, open(places[1], "wb") as error:
+            done = subprocess.run(
+                self._words(words), stdin=subprocess.DEVNULL, stdout=output, stderr=error,
+                cwd=bundle.place, env=_environment(), timeout=_SECONDS, check=False,
+            )  # fmt: skip
+        return _observed(done.returncode, bundle, *(path.read_text() for path in places))
+
+    def _call_on_terminal(self, bundle: Bundle, words: Sequence[str]) -> Observed:
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(
+            slave, (33, 91)
+        )  # rows, columns: foreground runs take over the caller's
+        try:
+            with subprocess.Popen(
+                self._words(words), stdin=slave, stdout=slave, stderr=slave,
+                cwd=bundle.place, env=_environment(), start_new_session=True,
+            ) as running:  # fmt: skip
+                os.close(slave)
+                text = _read_all(master).replace("\r\n", "\n")
+                status = running.wait(_SECONDS)
+        finally:
+            os.close(master)
+        return _observed(status, bundle, text, "" if "== " in text else text)
+
+
+def _observed(status: int, bundle: Bundle, output: str, error: str) -> Observed:
+    hooks = bundle.hook_log.read_text() if bundle.hook_log.exists() else ""
+    return Observed(status, output, error, hooks)
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(RUNTIME)}
+
+
+def _read_all(master: int) -> str:
+    found = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break  # EIO: how Linux says that a terminal's other side is closed
+        if not part:
+            break
+        found += part
+    return found.decode(errors="replace")
+
+
+@contextlib.contextmanager
+def three() -> Iterator[dict[str, Runtime]]:
+    """Ours, runc and crun, by name. crun refuses a hybrid of both cgroup versions: none sees version 2."""
+    debian = Arch.from_machine(os.uname().machine).facts.debian
+    archive = Archive(PEER_SUITE, debian)
+    commands = {
+        "ours": ("true", [sys.executable, "-m", "pinnace.cli.main", "runc"]),
+        "runc": _peer(archive, "runc", "usr/sbin/runc"),
+        "crun": _peer(archive, "crun", "usr/bin/crun"),
+    }
+    with contextlib.ExitStack() as stack:
+        yield {
+            name: Runtime(name, stack.enter_context(Arena(f"{_ONE_VERSION} && {setup}")), command)
+            for name, (setup, command) in commands.items()
+        }
+
+
+_ONE_VERSION = "(! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified)"
+
+
+def _peer(archive: Archive, package: str, program: str) -> tuple[str, list[str]]:
+    """How to start a program of a newer release: with that release's libraries in place of ours.
+
+    Older programs run with a newer C library, so that the helpers of the arena keep working. The dynamic
+    loader by itself is not enough: both runtimes execute themselves again.
+    """
+    root = archive.unpack([package], dependencies=True)
+    library = next(root.glob("usr/lib/*-linux-gnu"))
+    setup = f"mount --bind '{library}' /usr/lib/{library.name}"
+    extra = ["--cgroup-manager", "cgroupfs"] if package == "crun" else []
+    return setup, [str(root / program), *extra]
