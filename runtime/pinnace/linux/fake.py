@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 
@@ -64,6 +65,16 @@ class FakeKernel(Kernel):
 
     def new_session_keyring(self) -> None:
         self._record("new_session_keyring")
+
+    def seccomp(
+        self, operation: int, flags: int, argument: ctypes.Array[ctypes.c_char] | None
+    ) -> int:
+        self._record("seccomp", operation, flags)
+        return 0
+
+    def pidfd_getfd(self, pidfd: int, number: int) -> int:
+        self._record("pidfd_getfd", number)
+        return number
 
     def set_process_name(self, name: str) -> None:
         self._record("set_process_name", name)

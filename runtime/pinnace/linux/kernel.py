@@ -127,6 +127,16 @@ class Kernel:
             if problem.errno not in (errno.ENOSYS, errno.EPERM):
                 raise
 
+    def seccomp(
+        self, operation: int, flags: int, argument: ctypes.Array[ctypes.c_char] | None
+    ) -> int:
+        """seccomp(2); Linux 3.17."""
+        return libc.syscall("seccomp", libc.SYS_SECCOMP, operation, flags, argument)
+
+    def pidfd_getfd(self, pidfd: int, number: int) -> int:
+        """pidfd_getfd(2): a copy, close-on-exec, of another process's descriptor; Linux 5.6."""
+        return libc.syscall("pidfd_getfd", libc.SYS_PIDFD_GETFD, pidfd, number, 0, about=number)
+
     def set_process_name(self, name: str) -> None:
         """PR_SET_NAME: what ps shows; 15 bytes at most."""
         libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)

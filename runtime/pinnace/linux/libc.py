@@ -2,8 +2,8 @@
 
 A failed call raises ``OSError`` (of the errno's own subclass) that names the call and the thing it
 was about. Numbers are the kernel's user space interface (include/uapi/linux); the system calls
-used by number here are 424 and later, which are the same on every architecture, but for keyctl(2),
-whose numbers are those of x86, Arm and (64 bits) the generic table.
+used by number here are 424 and later, which are the same on every architecture, but for keyctl(2)
+and seccomp(2), whose numbers are those of x86, Arm and (64 bits) the generic table.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _NARROW = struct.calcsize("P") == 4
 _MACHINE = os.uname().machine
 # By the program's own architecture: a 32-bit program may run on a 64-bit kernel.
 SYS_KEYCTL = (288 if _NARROW else 250) if "86" in _MACHINE else (311 if _NARROW else 219)
+SYS_SECCOMP = (354 if _NARROW else 317) if "86" in _MACHINE else (383 if _NARROW else 277)
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
 SYS_FSOPEN = 430
@@ -27,6 +28,7 @@ SYS_FSMOUNT = 432
 SYS_CLONE3 = 435
 SYS_CLOSE_RANGE = 436
 SYS_OPENAT2 = 437
+SYS_PIDFD_GETFD = 438
 SYS_MOUNT_SETATTR = 442
 
 

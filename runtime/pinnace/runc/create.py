@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pinnace.errors import Error, FailedPrecondition
 from pinnace.linux import cgroups, proc
 from pinnace.linux.kernel import KERNEL, Kernel
-from pinnace.runc import hooks, init, limits, namespaces
+from pinnace.runc import hooks, init, limits, namespaces, notify
 from pinnace.runc import state as states
 from pinnace.runc.channel import Channel, verified
 from pinnace.runc.init import Launch
@@ -166,6 +166,9 @@ class _Creation:
                 self._adopt(int(record["pid"]), is_inside=bool(record["inside"]))
             elif "terminal" in record:
                 self.terminal = fds[0]
+            elif "listener" in record:
+                told = {**self.state.oci(), "status": "creating"}
+                notify.deliver(self.kernel, record, self.state.pid, told, channel)
             elif "ready" in record:
                 return
             waiting = waiting or "waiting" in record
@@ -293,6 +296,10 @@ def _start(state: ContainerState, *, patient: bool) -> None:
         limit = float("inf") if patient else time.monotonic() + _EXEC_SECONDS
         _wait_for(channel, state.pid, limit)
         record, _ = channel.receive()
+        if record is not None and "listener" in record:
+            notify.deliver(KERNEL, record, state.pid, state.oci(), channel)
+            _wait_for(channel, state.pid, limit)
+            record, _ = channel.receive()
     if record is not None:
         raise _in_context(record)
     state.started = True
@@ -389,6 +396,8 @@ class _Joining:
                     channel.send({"joined": True})
                 elif "terminal" in record:
                     terminal = fds[0]
+                elif "listener" in record:
+                    notify.deliver(self.kernel, record, pid, self.state.oci(), channel)
                 ready = ready or "ready" in record
         except BaseException:
             if terminal is not None:

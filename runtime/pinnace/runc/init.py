@@ -22,7 +22,7 @@ from pinnace.errors import Error
 from pinnace.linux import net
 from pinnace.linux.cgroups import Cgroup, Entry
 from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
-from pinnace.runc import devices, namespaces, rootfs, scheduling, sysctl, terminal
+from pinnace.runc import devices, namespaces, notify, rootfs, scheduling, sysctl, terminal
 from pinnace.runc.channel import Channel, error_record
 from pinnace.runc.hooks import run_inside
 from pinnace.runc.namespaces import Plan
@@ -75,6 +75,11 @@ class Launch:
         self.listener: socket.socket | None = None
         self.cgroup: Cgroup | None = None
         self.entry: Entry | None = None
+
+    def load_filter(self) -> None:
+        """Load the seccomp filter, if there is one; who is at the other end gets its listener."""
+        if self.privileges.filter is not None:
+            notify.load(self.kernel, self.privileges.filter, self.channel)
 
 
 def run(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
@@ -194,7 +199,7 @@ def _prepare(launch: Launch) -> Prepared:
     """The last steps before the program, the same for the first and for a further process."""
     if launch.scheduling is not None:
         launch.scheduling.apply()
-    return prepare(launch.kernel, launch.process, launch.privileges)
+    return prepare(launch.kernel, launch.process, launch.privileges, launch.load_filter)
 
 
 class _Waiting:

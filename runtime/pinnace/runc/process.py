@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import resource
+from collections.abc import Callable
 from typing import Any
 
 from pinnace.errors import Error, InvalidArgument
@@ -23,19 +24,21 @@ _PASSWD_LIMIT = 1 << 20
 class Prepared:
     """A process ready to become the container's program."""
 
-    __slots__ = ("arguments", "environment", "filter", "no_new_privileges", "path")
+    __slots__ = ("arguments", "environment", "load_filter", "path")
 
-    def __init__(self, path: str, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self, path: str, arguments: list[str], environment: dict[str, str],
+        load_filter: Callable[[], None] | None,
+    ) -> None:  # fmt: skip
         self.path = path
         self.arguments = arguments
         self.environment = environment
-        self.no_new_privileges = False
-        self.filter: seccomp.Filter | None = None
+        self.load_filter = load_filter
 
     def execute(self) -> None:
         """Become the program; returns only by raising Error, as runc words it."""
-        if self.filter is not None and self.no_new_privileges:
-            self.filter.load()
+        if self.load_filter is not None:
+            self.load_filter()
         try:
             os.execve(self.path, self.arguments, self.environment)  # noqa: S606 (no shell wanted)
         except OSError as problem:
@@ -80,8 +83,13 @@ def _not_given(configured: dict[str, list[str]], available: int) -> tuple[str, .
     return (f"ignoring unknown or unavailable capabilities: {', '.join(sorted(refused))}",)
 
 
-def prepare(kernel: Kernel, process: dict[str, Any], privileges: Privileges) -> Prepared:
+def prepare(
+    kernel: Kernel, process: dict[str, Any], privileges: Privileges, load_filter: Callable[[], None]
+) -> Prepared:
     """Turn the calling process, already in the namespaces and the root, into the configured one.
+
+    ``load_filter`` loads the seccomp filter, if there is one; with noNewPrivileges that is left to
+    ``execute``, so that the filter sees as little as possible of what is done here.
 
     Raises Error and OSError; afterwards only ``execute`` is left to do.
     """
@@ -92,9 +100,10 @@ def prepare(kernel: Kernel, process: dict[str, Any], privileges: Privileges) -> 
     if "HOME" not in environment:
         environment["HOME"] = home_of(uid)
     no_new_privileges = bool(process.get("noNewPrivileges"))
-    if privileges.filter is not None and not no_new_privileges:
+    filtered = privileges.filter is not None
+    if filtered and not no_new_privileges:
         # Without no_new_privs this takes CAP_SYS_ADMIN, which goes away below.
-        privileges.filter.load()
+        load_filter()
     sets = privileges.sets
     capabilities.drop_bounding(kernel, sets["bounding"], privileges.bounding)
     refused = _change_directory(process["cwd"])
@@ -108,10 +117,9 @@ def prepare(kernel: Kernel, process: dict[str, Any], privileges: Privileges) -> 
     if no_new_privileges:
         kernel.prctl(PR_SET_NO_NEW_PRIVS, 1)
     arguments = list(process["args"])
-    prepared = Prepared(executable.find(arguments[0], environment), arguments, environment)
-    prepared.no_new_privileges = no_new_privileges
-    prepared.filter = privileges.filter
-    return prepared
+    path = executable.find(arguments[0], environment)
+    later = load_filter if filtered and no_new_privileges else None
+    return Prepared(path, arguments, environment, later)
 
 
 def environment_of(process: dict[str, Any]) -> dict[str, str]:
