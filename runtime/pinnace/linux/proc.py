@@ -17,8 +17,8 @@ class Stat(NamedTuple):
 def stat(pid: int) -> Stat | None:
     """Facts of process ``pid``, or None when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            content = file.read()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            content = file.read(4096)
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name, in parentheses, may hold anything; what follows the last one is safe.

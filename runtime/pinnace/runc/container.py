@@ -33,6 +33,7 @@ class Created(NamedTuple):
 
     pid: int
     console: int | None
+    made: creation.Created
     warnings: tuple[str, ...] = ()
 
 
@@ -52,12 +53,22 @@ def create(
     made = creation.create(
         container_id, bundle, state_root=state_root, stdio=streams, options=options
     )
-    return Created(made.pid, made.terminal, made.warnings)
+    return Created(made.pid, made.terminal, made, made.warnings)
 
 
 def start(container_id: str, state_root: str) -> None:
     """Let the created container run its program; returns once it does."""
     creation.start(state_root, container_id)
+
+
+def start_created(created: Created) -> None:
+    """The same for a container that this process has created just now: less has to be looked up."""
+    creation.start_made(created.made)
+
+
+def delete_created(created: Created) -> None:
+    """Remove a container that this process has created, whose first process has ended."""
+    control.delete_made(created.made.state, created.made.spec)
 
 
 def exec_(
@@ -67,7 +78,7 @@ def exec_(
     """Run a further process, an OCI ``process`` object, at once."""
     streams = stdio or (0, 1, 2)
     made = creation.exec_(state_root, container_id, process, stdio=streams, options=options)
-    return Created(made.pid, made.terminal, made.warnings)
+    return Created(made.pid, made.terminal, made, made.warnings)
 
 
 def kill(
@@ -100,8 +111,7 @@ def delete(container_id: str, state_root: str, force: bool = False) -> None:
 
 
 def state(container_id: str, state_root: str) -> dict[str, Any]:
-    """The OCI state, with ``rootfs``, ``created`` (RFC 3339), ``started`` (bool), ``owner`` (a user id) and
-    ``config`` (its path) beside it."""
+    """The OCI state, with ``rootfs``, ``created`` (RFC 3339), ``owner`` (a user id) and ``config`` (its path) beside it."""
     return _described(states.load(state_root, container_id))
 
 
@@ -150,7 +160,6 @@ def _described(container: states.ContainerState) -> dict[str, Any]:
         **container.oci(),
         "rootfs": container.rootfs,
         "created": created,
-        "started": container.started,
         "owner": container.owner,
         "config": container.config,
     }

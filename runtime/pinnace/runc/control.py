@@ -136,6 +136,12 @@ def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
         states.ContainerState(identifier, states.directory_of(state_root, identifier), "").remove()
 
 
+def delete_made(container: ContainerState, spec: dict[str, Any]) -> None:
+    """The same for a container that this process has made from ``spec``."""
+    with states.hold_again(container):
+        _delete(container, force=False, spec=spec)
+
+
 def _kill_early(state_root: str, identifier: str) -> None:
     """End the container before waiting for commands that work on it: they end the sooner."""
     container = states.load(state_root, identifier)
@@ -144,7 +150,7 @@ def _kill_early(state_root: str, identifier: str) -> None:
             _send_checked(container, signals.SIGKILL)
 
 
-def _delete(container: ContainerState, *, force: bool) -> None:
+def _delete(container: ContainerState, *, force: bool, spec: dict[str, Any] | None = None) -> None:
     status = container.status()
     if not status.can_delete():
         if not force:
@@ -152,14 +158,25 @@ def _delete(container: ContainerState, *, force: bool) -> None:
         _end(container)
     with contextlib.suppress(FileNotFoundError):
         if container.cgroup_path:
-            group = limits.of(container)
-            group.kill()
-            _wait_for_makers(container)
-            group.delete()
+            _delete_group(container)
     with contextlib.suppress(NotFound, InvalidArgument):
-        spec = runtime.read(container.config)
-        hooks.run_quietly(spec, "poststop", {**container.oci(), "status": "stopped"})
+        spec = runtime.read(container.config) if spec is None else spec
+        if hooks.named(spec, "poststop"):
+            hooks.run_quietly(spec, "poststop", {**container.oci(), "status": "stopped"})
     container.remove()
+
+
+def _delete_group(container: ContainerState) -> None:
+    group = limits.of(container)
+    if container.pid:
+        try:
+            group.delete(timeout=0)  # most often nothing is in it
+            return
+        except OSError:
+            pass
+    group.kill()
+    _wait_for_makers(container)
+    group.delete()
 
 
 def _wait_for_makers(container: ContainerState) -> None:

@@ -61,6 +61,7 @@ class Created(NamedTuple):
     pid: int
     terminal: int | None
     state: ContainerState
+    spec: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
 
@@ -129,10 +130,7 @@ class _Creation:
         launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
         launch.entry = entry = self.cgroup.entry() if self.cgroup else None
         try:
-            self.stage_one = os.fork()
-            if self.stage_one == 0:
-                ours.close()
-                init.run(init.stage_one, launch)
+            self._fork(launch, ours)
             theirs.close()
             listener.close()
             if entry is not None:
@@ -144,7 +142,23 @@ class _Creation:
         finally:
             ours.close()
             self._reap()
-        return Created(state.pid, self.terminal, state, self.privileges.warnings)
+        return Created(state.pid, self.terminal, state, spec, self.privileges.warnings)
+
+    def _fork(self, launch: Launch, ours: Channel) -> None:
+        """Fork what becomes the container: its first process at once, or the stage before that."""
+        if not self.plan.takes_one_fork():
+            self.stage_one = os.fork()
+            if self.stage_one == 0:
+                ours.close()
+                init.run(init.stage_one, launch)
+            return
+        entry = launch.entry
+        with self.plan.around_fork(self.kernel):
+            pid = os.fork() if entry is None else entry.fork(self.kernel)
+            if pid == 0:
+                ours.close()
+                init.run(init.only_stage, launch)
+        self._adopt(pid, is_inside=entry is None or entry.is_inside)
 
     def _attend(self, channel: Channel) -> None:
         """Answer what the stages ask for, until the container is ready.
@@ -187,9 +201,11 @@ class _Creation:
         _set_oom_score(pid, self.spec["process"].get("oomScoreAdj"))
 
     def _run_hooks(self) -> None:
-        told = {**self.state.oci(), "status": "creating"}
-        for name in ("prestart", "createRuntime"):
-            hooks.run(self.spec, name, told)
+        kinds = ("prestart", "createRuntime")
+        if hooks.named(self.spec, *kinds):
+            told = {**self.state.oci(), "status": "creating"}
+            for name in kinds:
+                hooks.run(self.spec, name, told)
 
     def _memory_hint(self) -> str:
         if self.cgroup is not None and self.cgroup.oom_kills():
@@ -197,6 +213,8 @@ class _Creation:
         return ""
 
     def _reap(self) -> None:
+        if not self.stage_one:
+            return
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.stage_one, 0)
 
@@ -270,10 +288,25 @@ def start(state_root: str, identifier: str) -> ContainerState:
     """
     with states.hold(state_root, identifier) as state:
         spec = _configuration(state)
-        _start(state, patient=bool((spec.get("hooks") or {}).get("startContainer")))
-    # Not under the lock: a hook may well work on the container.
-    hooks.run_quietly(spec, "poststart", state.oci())
+        status = state.status()
+        if not status.can_start():
+            raise FailedPrecondition(f"cannot start a container in the {status.value} state")
+        _start(state, spec)
+    _poststart(state, spec)
     return state
+
+
+def start_made(made: Created) -> None:
+    """The same for a container that this process has created just now."""
+    with states.hold_again(made.state):
+        _start(made.state, made.spec)
+    _poststart(made.state, made.spec)
+
+
+def _poststart(state: ContainerState, spec: dict[str, Any]) -> None:
+    # Not under the lock: a hook may well work on the container.
+    if hooks.named(spec, "poststart"):
+        hooks.run_quietly(spec, "poststart", state.oci())
 
 
 def _configuration(state: ContainerState) -> dict[str, Any]:
@@ -281,10 +314,7 @@ def _configuration(state: ContainerState) -> dict[str, Any]:
     return runtime.read(state.config) if os.path.exists(state.config) else {}
 
 
-def _start(state: ContainerState, *, patient: bool) -> None:
-    status = state.status()
-    if not status.can_start():
-        raise FailedPrecondition(f"cannot start a container in the {status.value} state")
+def _start(state: ContainerState, spec: dict[str, Any]) -> None:
     try:
         connection = states.connect_start(state.directory, _EXEC_SECONDS)
     except OSError:
@@ -293,6 +323,7 @@ def _start(state: ContainerState, *, patient: bool) -> None:
         channel = Channel(connection)
         connection.send(b"start")
         # Hooks have their own limits, or none; becoming the program takes no time.
+        patient = hooks.named(spec, "startContainer")
         limit = float("inf") if patient else time.monotonic() + _EXEC_SECONDS
         _wait_for(channel, state.pid, limit)
         record, _ = channel.receive()
@@ -302,8 +333,6 @@ def _start(state: ContainerState, *, patient: bool) -> None:
             record, _ = channel.receive()
     if record is not None:
         raise _in_context(record)
-    state.started = True
-    state.save()
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{state.directory}/{states.START_SOCKET}")
 
@@ -383,7 +412,7 @@ class _Joining:
                 _wait_for(channel, pid, deadline)
                 record, fds = channel.receive()
                 if record is None and ready:
-                    return Created(pid, terminal, self.state)
+                    return Created(pid, terminal, self.state, self.spec)
                 if record is None:
                     raise Error(_FAILED + "it ended before it was ready")
                 if "error" in record:

@@ -16,6 +16,12 @@ from typing import Any
 from pinnace.errors import Error
 
 
+def named(spec: dict[str, Any], *names: str) -> bool:
+    """Whether the configuration has hooks of one of these kinds."""
+    hooks = spec.get("hooks") or {}
+    return any(hooks.get(name) for name in names)
+
+
 def run(spec: dict[str, Any], name: str, state: dict[str, Any]) -> None:
     """Run the hooks called ``name`` on the host, in order. Raises Error when one fails."""
     for hook in (spec.get("hooks") or {}).get(name) or ():

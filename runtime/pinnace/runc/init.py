@@ -28,6 +28,9 @@ from pinnace.runc.hooks import run_inside
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Prepared, Privileges, prepare
 
+_SIGNALS = tuple(
+    int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+)
 _FIRST_OTHER = 3  # descriptors after standard input, output and error
 
 
@@ -99,7 +102,7 @@ def reset_signals() -> None:
 
     Python ignores SIGPIPE and SIGXFSZ; a container's shell would ignore them, too.
     """
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    for number in _SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_DFL, None):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -121,6 +124,18 @@ def stage_one(launch: Launch) -> None:
         become_root()
     plan.make_others(kernel)
     fork_stage_two(stage_two, launch, in_user_namespace=has_user)
+
+
+def only_stage(launch: Launch) -> None:
+    """For a process that was forked into the pid namespace: enter the others, be stage two."""
+    kernel, plan = launch.kernel, launch.plan
+    if plan is None:
+        raise Error("no namespaces planned")
+    kernel.prctl(PR_SET_DUMPABLE, 0)
+    _close_others(launch, plan.joined.values())
+    plan.join(kernel)
+    plan.make_others(kernel)
+    stage_two(launch)
 
 
 def fork_stage_two(

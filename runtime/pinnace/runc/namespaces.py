@@ -6,13 +6,16 @@ namespace flags. A pid or time namespace takes effect in the next child.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from pinnace.errors import InvalidArgument
 from pinnace.linux.kernel import (
     CLONE_FS,
     CLONE_NEWCGROUP,
+    CLONE_NEWPID,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
     NAMESPACES,
@@ -48,6 +51,29 @@ class Plan:
     def own(self) -> set[str]:
         """Types the container does not share with the host."""
         return self.made | set(self.joined)
+
+    def takes_one_fork(self) -> bool:
+        """Whether a child that is forked into the pid namespace can enter all others by itself.
+
+        Not a user namespace, which owns those made within it; not a time namespace, which like the pid
+        namespace is entered by a fork. And a pid namespace with others in it is entered undumpable.
+        """
+        return "pid" not in self.joined and not {"user", "time"} & self.own()
+
+    @contextlib.contextmanager
+    def around_fork(self, kernel: Kernel) -> Iterator[None]:
+        """Children forked inside are born in the container's pid namespace, if it makes one."""
+        if "pid" not in self.made:
+            yield
+            return
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            kernel.unshare(CLONE_NEWPID)
+            self.made.remove("pid")  # nothing is left to do for it
+            yield
+        finally:
+            kernel.setns(own, CLONE_NEWPID)
+            os.close(own)
 
     def join(self, kernel: Kernel) -> None:
         """Enter those given by path, the user namespace first: it gives the right to the others."""

@@ -70,7 +70,7 @@ class ContainerState:
 
     __slots__ = (
         "annotations", "bundle", "cgroup_manager", "cgroup_path", "config", "created", "directory", "id",
-        "lock", "owner", "pid", "rootfs", "start_time", "started",
+        "lock", "owner", "pid", "rootfs", "start_time",
     )  # fmt: skip
 
     def __init__(self, identifier: str, directory: str, bundle: str) -> None:
@@ -85,7 +85,6 @@ class ContainerState:
         self.cgroup_path = ""  # empty when the container has no control group of its own
         self.cgroup_manager = ""  # who makes its control groups; empty for this runtime itself
         self.created = 0.0  # seconds since the epoch
-        self.started = False
         self.annotations: dict[str, str] = {}
         self.lock: Lock | None = None  # while this command holds it; never on disk
 
@@ -98,9 +97,7 @@ class ContainerState:
             return Status.STOPPED
         if self.cgroup_path and cgroups.find(self.cgroup_path).is_frozen():
             return Status.PAUSED
-        if self.started or not accepts_start(self.directory):
-            return Status.RUNNING
-        return Status.CREATED
+        return Status.CREATED if accepts_start(self.directory) else Status.RUNNING
 
     def oci(self) -> dict[str, Any]:
         """The state object of runtime.md, as hooks and ``runc state`` get it."""
@@ -182,6 +179,19 @@ def hold(
         yield state
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def hold_again(state: ContainerState) -> Iterator[ContainerState]:
+    """A container that this process has made, its lock held once more. Raises NotFound."""
+    try:
+        state.lock = Lock(state.directory)
+    except FileNotFoundError:
+        raise NotFound(f"container {state.id} does not exist") from None
+    try:
+        yield state
+    finally:
+        state.release()
 
 
 def load(root: str, identifier: str) -> ContainerState:

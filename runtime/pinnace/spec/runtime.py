@@ -8,6 +8,7 @@ specification and kept.
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from pinnace.errors import InvalidArgument, NotFound
@@ -99,7 +100,9 @@ def read(path: str) -> dict[str, Any]:
     """Read and check a configuration. Raises NotFound or InvalidArgument."""
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_CONFIG + 1)
+            # As much as there is: a buffer for the most there may be costs more than the rest.
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size + 1 if size <= MAX_CONFIG else MAX_CONFIG + 1)
     except FileNotFoundError:
         raise NotFound(f"JSON specification file {path} not found") from None
     if len(content) > MAX_CONFIG:

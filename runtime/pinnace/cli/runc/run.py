@@ -35,12 +35,12 @@ def run(call: Call) -> int:
     try:
         common.announce(call, made)
         if detached:
-            container.start(identifier, root)
+            container.start_created(made)
             return 0
-        status = foreground.attend(made, lambda: container.start(identifier, root))
+        status = foreground.attend(made, lambda: container.start_created(made))
     except BaseException:
         container.delete(identifier, root, force=True)
         raise
     if not call.on("keep"):
-        container.delete(identifier, root)
+        container.delete_created(made)
     return status

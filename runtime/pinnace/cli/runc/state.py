@@ -20,6 +20,6 @@ FLAGS: tuple[Flag, ...] = ()
 def run(call: Call) -> int:
     found = container.state(*common.container_of(call))
     found = {"pid": 0, **found, "owner": owner_of(found)}
-    del found["started"], found["config"]
+    del found["config"]
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return 0

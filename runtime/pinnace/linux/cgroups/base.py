@@ -117,16 +117,21 @@ class Cgroup:
         """
         deadline = time.monotonic() + timeout
         for directory in self.directories():
-            for place, _, _ in os.walk(directory, topdown=False):
-                _remove(place, deadline)
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                for place, _, _ in os.walk(directory, topdown=False):
+                    _remove(place, deadline)
             _remove_empty_parents(directory)
 
 
 def read(directory: str, name: str) -> str:
     """Content of a control file; empty when the file or the group is not there."""
     try:
-        with open(f"{directory}/{name}", encoding="ascii", errors="replace") as file:
-            return file.read()
+        with open(f"{directory}/{name}", "rb", buffering=0) as file:
+            return file.read().decode("ascii", "replace")
     except FileNotFoundError:
         return ""
     except OSError as problem:
@@ -159,6 +164,9 @@ def kill_quietly(pid: int) -> None:
 
 def make(directory: str) -> None:
     """Make ``directory`` and those above it, against a removal that takes an empty parent away."""
+    with contextlib.suppress(FileNotFoundError, FileExistsError):
+        os.mkdir(directory)
+        return
     for _ in range(100):
         with contextlib.suppress(FileNotFoundError):
             os.makedirs(directory, exist_ok=True)
@@ -169,11 +177,11 @@ def make(directory: str) -> None:
 def _remove_empty_parents(directory: str) -> None:
     """Groups that only held this one go, too; systemd's units are systemd's."""
     parent = os.path.dirname(directory)
-    while not os.path.ismount(parent) and not parent.endswith((".slice", ".scope", ".service")):
+    while not parent.endswith((".slice", ".scope", ".service")):
         try:
             os.rmdir(parent)
         except OSError:
-            return  # others use it
+            return  # others use it, or it is the hierarchy's mount point
         parent = os.path.dirname(parent)
 
 
