@@ -1,6 +1,6 @@
 """The commands in a bundle's ``bin/``.
 
-``ctr`` and ``runc`` are the C launcher, which has the warm keeper run them and falls back to Python. The
+``ctr``, ``runc`` and ``skopeo`` are the C launcher, which has the warm keeper run them and falls back to Python. The
 daemon and the keeper are not sessions of a keeper: they are Python from the start.
 
 Each finds its release from its own real path, so that a running command keeps the release it was
@@ -38,7 +38,7 @@ runpy.run_module("pinnace.keeper", run_name="__main__", alter_sys=True)
 """
 )
 
-LAUNCHED = ("ctr", "runc")
+LAUNCHED = ("ctr", "runc", "skopeo")
 DAEMONS = ("pinnaced", "containerd")
 """Both kinds are programs that ``pinnace.cli.main`` answers to."""
 

@@ -20,6 +20,7 @@ PROGRAMS = {
     "pinnaced": "pinnace.cli.pinnaced:main",
     "containerd": "pinnace.cli.pinnaced:main",
     "runc": "pinnace.cli.runc:main",
+    "skopeo": "pinnace.cli.skopeo:main",
 }
 """Program name to the function that takes the words behind it and returns an exit status."""
 

@@ -96,7 +96,9 @@ class LeafModule(Protocol):
 class Command:
     """A command: a group with ``commands`` below it, or a leaf whose code is in ``module``."""
 
-    __slots__ = ("_flags", "about", "aliases", "commands", "details", "module", "name", "version")
+    __slots__ = (
+        "_flags", "about", "aliases", "commands", "details", "interspersed", "module", "name", "version",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class Command:
         flags: tuple[Flag, ...] = (),
         details: str = "",
         version: str = "",
+        interspersed: bool = False,
     ) -> None:
         self.name = name
         self.about = about
@@ -118,6 +121,8 @@ class Command:
         self._flags = flags
         self.details = details
         self.version = version
+        # Whether flags may stand behind arguments, too, as in programs made with Go's cobra.
+        self.interspersed = interspersed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -224,23 +229,37 @@ class Call:
         return self.args
 
     def consume(self, words: Sequence[str]) -> list[str]:
-        """Take the leading flags off ``words``; returns what follows them."""
+        """Take the leading flags off ``words``, or all of them; returns what is not flags."""
         flags = {name: flag for flag in self.command.flags() for name in flag.names}
+        if self.command.interspersed and self.parent is not None:
+            known = {name: flag for flag in self.parent.command.flags() for name in flag.names}
+            flags = {**known, **flags}
         rest = list(words)
+        arguments: list[str] = []
         while rest:
             word = rest[0]
             if len(word) < 2 or word[0] != "-":
-                break
+                if not self.command.interspersed:
+                    break
+                arguments.append(rest.pop(0))
+                continue
             rest.pop(0)
             if word == "--":
                 break
             if not self._take(word, rest, flags):
                 break
-        for flag in flags.values():
+        self._settle()
+        return arguments + rest
+
+    def _settle(self) -> None:
+        """Values for all flags; what was given for a command above goes to where it belongs."""
+        for flag in self.command.flags():
             name = flag.names[0]
             if name not in self._values:
                 self._values[name] = self._given.get(name, flag.from_environment())
-        return rest
+        for name in self._given.keys() - self._values.keys():
+            if self.parent is not None:
+                self.parent._given[name] = self.parent._values[name] = self._given[name]
 
     def _take(self, word: str, rest: list[str], flags: dict[str, Flag]) -> bool:
         """Record one flag; False when it was a request for help, which ends the parsing."""

@@ -17,6 +17,8 @@ WAITING, DOWNLOADING, COMPLETE, EXISTS = "waiting", "downloading", "complete", "
 UPLOADING, UPLOADED = "uploading", "uploaded"
 EXTRACTING, EXTRACTED = "extracting", "extracted"
 SAVING, SAVED = "saving", "saved"
+SAYING = "saying"
+"""A sentence for people, in ``name``."""
 
 
 class Progress(NamedTuple):

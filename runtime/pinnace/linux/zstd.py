@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OUT_BYTES = 1 << 18
+_CONTINUE = 0  # ZSTD_e_continue
 _END = 2  # ZSTD_e_end
 _COMPRESSION_LEVEL = 100  # ZSTD_c_compressionLevel
 
@@ -115,26 +116,57 @@ class Decompressor:
             self.close()
 
 
-def compress(data: bytes, level: int = 3) -> bytes:
-    """*data* as one zstd frame."""
-    library = _load()
-    context = library.ZSTD_createCCtx()
-    try:
-        _checked(library, library.ZSTD_CCtx_setParameter(context, _COMPRESSION_LEVEL, level))
+class Compressor:
+    """Turns chunks into the chunks of one zstd frame."""
+
+    def __init__(self, level: int = 3) -> None:
+        self._library = _load()
+        self._context = self._library.ZSTD_createCCtx()
+        self._out = ctypes.create_string_buffer(_OUT_BYTES)
+        _checked(
+            self._library,
+            self._library.ZSTD_CCtx_setParameter(self._context, _COMPRESSION_LEVEL, level),
+        )
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The output for *data*, as far as there is some."""
+        return self._run(data, _CONTINUE)
+
+    def finish(self) -> Iterator[bytes]:
+        """The end of the frame."""
+        return self._run(b"", _END)
+
+    def _run(self, data: bytes, directive: int) -> Iterator[bytes]:
         source = ctypes.create_string_buffer(data, len(data))
         given = _Buffer(ctypes.cast(source, ctypes.c_void_p), len(data), 0)
-        out = ctypes.create_string_buffer(_OUT_BYTES)
-        parts = []
-        left = 1
-        while left:
-            taken = _Buffer(ctypes.cast(out, ctypes.c_void_p), _OUT_BYTES, 0)
+        while True:
+            taken = _Buffer(ctypes.cast(self._out, ctypes.c_void_p), _OUT_BYTES, 0)
             left = _checked(
-                library,
-                library.ZSTD_compressStream2(
-                    context, ctypes.byref(taken), ctypes.byref(given), _END
+                self._library,
+                self._library.ZSTD_compressStream2(
+                    self._context, ctypes.byref(taken), ctypes.byref(given), directive
                 ),
             )
-            parts.append(ctypes.string_at(out, taken.pos))
-        return b"".join(parts)
+            if taken.pos:
+                yield ctypes.string_at(self._out, taken.pos)
+            if left == 0 if directive == _END else given.pos == given.size:
+                return
+
+    def close(self) -> None:
+        """Free the library's memory."""
+        if self._context:
+            self._library.ZSTD_freeCCtx(self._context)
+            self._context = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_context", None):
+            self.close()
+
+
+def compress(data: bytes, level: int = 3) -> bytes:
+    """*data* as one zstd frame."""
+    compressor = Compressor(level)
+    try:
+        return b"".join([*compressor.feed(data), *compressor.finish()])
     finally:
-        library.ZSTD_freeCCtx(context)
+        compressor.close()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _PARAMETER = re.compile(r'([a-zA-Z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _MAX_ANSWER = 1 << 20
+IDENTITY = "<token>"
+"""The user name of who has an identity token instead of a password."""
 _SPARE_SECONDS = 10
 _DEFAULT_SECONDS = 60  # the specification's, when a token server does not say
 
@@ -115,9 +117,20 @@ class Authorizer:
         wanted = scope or parameters.get("scope", "")
         query += [("scope", part) for part in wanted.split(" ") if part]
         url = realm + ("&" if "?" in realm else "?") + urlencode(query)
+        user, secret = self._login()
         basic = self._basic_header()
         headers = {"Accept": "application/json", **({"Authorization": basic} if basic else {})}
-        with self._client.request("GET", url, headers) as response:
+        form = None
+        if user == IDENTITY:
+            # An identity token is changed for one by OAuth 2 ("Token Authentication", oauth).
+            fields = [("grant_type", "refresh_token"), ("refresh_token", secret)]
+            form = urlencode([*fields, ("client_id", "pinnace"), *query]).encode()
+            headers = {
+                "Accept": "application/json",
+                "Content-Type": "application/x-www-form-urlencoded",
+            }
+            url = realm
+        with self._client.request("POST" if form else "GET", url, headers, form) as response:
             body = response.document(_MAX_ANSWER)
         if response.status in (400, 401, 403):
             raise PermissionDenied(

@@ -65,7 +65,7 @@ def find(registry: str, directories: Sequence[str], *, plain_http: bool = False)
             toml = os.path.join(path, "hosts.toml")
             if os.path.exists(toml):
                 return _from_toml(registry, toml, plain_http)
-            certificates = _docker_certificates(path)
+            certificates = docker_certificates(path)
             return Found((_upstream(registry, plain_http)._replace(**certificates),), path)
     return Found((_upstream(registry, plain_http),))
 
@@ -92,9 +92,15 @@ def _upstream(registry: str, plain_http: bool) -> Host:
     return Host("http" if plain else "https", address)
 
 
-def _docker_certificates(path: str) -> dict[str, Any]:
-    """Docker's layout: ``*.crt`` are CAs, ``x.cert`` with ``x.key`` is a client certificate."""
-    names = sorted(os.listdir(path))
+def docker_certificates(path: str) -> dict[str, Any]:
+    """Docker's layout: ``*.crt`` are CAs, ``x.cert`` with ``x.key`` is a client certificate.
+
+    Returns fields of :class:`Host`; raises InvalidArgument for a directory that cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise InvalidArgument(f"{path}: {error.strerror}") from None
     ca = tuple(os.path.join(path, name) for name in names if name.endswith(".crt"))
     client = tuple(
         (os.path.join(path, name), os.path.join(path, name[:-5] + ".key"))

@@ -6,23 +6,20 @@ host; what a host says is checked against the digest that was asked for.
 
 from __future__ import annotations
 
-import json
 import threading
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
-from urllib.parse import quote, urlencode, urljoin
+import time
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pinnace.errors import (
     DataLoss,
     Error,
     InvalidArgument,
     NotFound,
-    PermissionDenied,
     Unavailable,
     Unimplemented,
 )
-from pinnace.registry import hosts
-from pinnace.registry.auth import Authorizer, login_hint, parse_challenges
-from pinnace.registry.transport import Client, Response
+from pinnace.registry import hosts, listing, transport, upload
+from pinnace.registry.endpoint import Endpoint, failure
 from pinnace.spec import digest as digests
 from pinnace.spec import image as images
 from pinnace.spec.digest import Digest
@@ -30,18 +27,17 @@ from pinnace.spec.image import Descriptor
 from pinnace.spec.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pinnace.registry.auth import Credentials
     from pinnace.registry.hosts import Host
+    from pinnace.registry.transport import Response
+    from pinnace.registry.upload import Open
 
 _ACCEPT = ", ".join(
     (images.DOCKER_MANIFEST, images.DOCKER_INDEX, images.OCI_MANIFEST, images.OCI_INDEX, "*/*")
 )
 Answer = TypeVar("Answer")
-_MAX_ERROR = 1 << 16
-_MAX_TAGS = 1 << 22
-_MAX_PAGES = 1000
 _BY_MANIFEST = images.INDEX_TYPES | images.MANIFEST_TYPES
 
 
@@ -60,43 +56,6 @@ class Stream(NamedTuple):
         self.response.close()
 
 
-class _Endpoint:
-    """A host with its connections and its tokens."""
-
-    def __init__(self, host: Host, credentials: Credentials | None, sleep: float) -> None:
-        self.host = host
-        self.client = Client(host, sleep=sleep)
-        self.authorizer = Authorizer(host, self.client, credentials)
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        scope: str,
-        headers: Mapping[str, str],
-        body: bytes | BinaryIO | None = None,
-        *,
-        retry: bool = True,
-    ) -> Response:
-        """Send with credentials, answering the host's challenges."""
-        own = dict(self.host.headers)
-        for _ in range(3):
-            token = self.authorizer.header(scope)
-            sent = {**own, **headers, **({"Authorization": token} if token else {})}
-            response = self.client.request(method, url, sent, body, retry=retry)
-            if response.status != 401:
-                return response
-            challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
-            response.close()
-            if token.startswith("Bearer "):
-                self.authorizer.forget(scope)
-            if not self.authorizer.answer(challenges, scope):
-                break
-            if body is not None and not isinstance(body, bytes):
-                body.seek(0)
-        raise PermissionDenied(f"{self.host.address} wants a login", hint=login_hint(bool(token)))
-
-
 class Resolver:
     """Finds and moves content; one per pull or push, or kept. Safe for many threads."""
 
@@ -107,29 +66,35 @@ class Resolver:
         credentials: Credentials | None = None,
         plain_http: bool = False,
         skip_verify: bool = False,
+        insecure: bool = False,
+        certificates: str = "",
         headers: Sequence[tuple[str, str]] = (),
         on_warning: Callable[[str], None] | None = None,
         sleep: float = 1.0,
     ) -> None:
         """*hosts_dirs* are directories in the form of certs.d; *sleep* scales waits (for tests).
 
-        *skip_verify* and *headers* are meant for the registry asked for, not for its mirrors.
+        *skip_verify* and *headers* are meant for the registry asked for, not for its mirrors, as are
+        *certificates*, a directory in Docker's form, and *insecure*, which takes any certificate
+        and, where no TLS is spoken, plain HTTP.
         """
         self._hosts_dirs = tuple(hosts_dirs)
         self._credentials = credentials
         self._plain_http = plain_http
-        self._skip_verify = skip_verify
+        self._skip_verify = skip_verify or insecure
+        self._insecure = insecure
+        self._certificates = certificates
         self._headers = tuple(headers)
         self._on_warning = on_warning
         self._sleep = sleep
-        self._endpoints: dict[str, tuple[_Endpoint, ...]] = {}
+        self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
         self._lock = threading.Lock()
 
     def hosts(self, registry: str) -> tuple[Host, ...]:
         """The hosts that are asked for *registry*, in order."""
         return tuple(endpoint.host for endpoint in self._for(registry))
 
-    def _for(self, registry: str) -> tuple[_Endpoint, ...]:
+    def _for(self, registry: str) -> tuple[Endpoint, ...]:
         with self._lock:
             if registry not in self._endpoints:
                 found = hosts.find(registry, self._hosts_dirs, plain_http=self._plain_http)
@@ -137,7 +102,7 @@ class Resolver:
                     if self._on_warning:
                         self._on_warning(warning)
                 self._endpoints[registry] = tuple(
-                    _Endpoint(self._adjusted(host), self._credentials, self._sleep)
+                    Endpoint(self._adjusted(host), self._credentials, self._sleep)
                     for host in found.hosts
                 )
             return self._endpoints[registry]
@@ -145,6 +110,10 @@ class Resolver:
     def _adjusted(self, host: Host) -> Host:
         if host.stands_for:
             return host
+        if self._certificates:
+            host = host._replace(**hosts.docker_certificates(self._certificates))
+        if self._insecure:
+            host = host._replace(scheme="https" if transport.speaks_tls(host) else "http")
         return host._replace(
             skip_verify=host.skip_verify or self._skip_verify,
             headers=(*host.headers, *self._headers),
@@ -172,29 +141,41 @@ class Resolver:
         )
         return str(ref), found
 
-    def _resolve_at(self, endpoint: _Endpoint, ref: Reference) -> Descriptor:
-        url = self._url(endpoint.host, ref, f"manifests/{ref.digest or ref.tag}")
-        for method in ("HEAD", "GET"):
-            with self._get(endpoint, ref, url, method) as response:
-                media_type = response.headers.get_content_type()
-                declared = response.headers.get("Docker-Content-Digest", "")
-                length = response.headers.get("Content-Length", "")
-                if method == "HEAD" and not ((ref.digest or declared) and length.isdecimal()):
-                    continue  # a server that says too little: read it and see
-                if method == "GET":
-                    data = response.document(images.MAX_DOCUMENT_BYTES)
-                    media_type = images.media_type_of(images.parse_document(data), media_type)
-                    wanted = ref.digest or (Digest.parse(declared) if declared else None)
-                    if wanted and not wanted.verify(data):
-                        raise DataLoss(
-                            f"{endpoint.host.address} sent a manifest that is not {wanted}"
-                        )
-                    return Descriptor(media_type, wanted or digests.sha256(data), len(data))
-            digest = Digest.parse(declared) if declared else ref.digest
-            if digest is None or (ref.digest and digest != ref.digest):
-                raise DataLoss(f"{endpoint.host.address} answers with {digest} for {ref.digest}")
-            return Descriptor(_document_type(media_type), digest, int(length))
-        raise AssertionError("unreachable")
+    def _resolve_at(self, endpoint: Endpoint, ref: Reference) -> Descriptor:
+        url = endpoint.url(ref, f"manifests/{ref.digest or ref.tag}")
+        with self._get(endpoint, ref, url, "HEAD") as response:
+            media_type = response.headers.get_content_type()
+            declared = response.headers.get("Docker-Content-Digest", "")
+            length = response.headers.get("Content-Length", "")
+        if not ((ref.digest or declared) and length.isdecimal()):
+            # A server that says too little: read it and see.
+            return self._manifest_at(endpoint, ref)[0]
+        digest = Digest.parse(declared) if declared else ref.digest
+        if digest is None or (ref.digest and digest != ref.digest):
+            raise DataLoss(f"{endpoint.host.address} answers with {digest} for {ref.digest}")
+        return Descriptor(_document_type(media_type), digest, int(length))
+
+    def manifest(self, reference: str) -> tuple[Descriptor, bytes]:
+        """The manifest or index that *reference* means, in one request, verified.
+
+        Raises NotFound, PermissionDenied, Unavailable, DataLoss.
+        """
+        ref = Reference.parse(reference).checked()
+        return self._each(
+            ref, hosts.RESOLVE, lambda endpoint: self._manifest_at(endpoint, ref), str(ref)
+        )
+
+    def _manifest_at(self, endpoint: Endpoint, ref: Reference) -> tuple[Descriptor, bytes]:
+        url = endpoint.url(ref, f"manifests/{ref.digest or ref.tag}")
+        with self._get(endpoint, ref, url, "GET") as response:
+            media_type = _document_type(response.headers.get_content_type())
+            declared = response.headers.get("Docker-Content-Digest", "")
+            data = response.document(images.MAX_DOCUMENT_BYTES)
+        media_type = images.media_type_of(images.parse_document(data), media_type)
+        wanted = ref.digest or (Digest.parse(declared) if declared else None)
+        if wanted and not wanted.verify(data):
+            raise DataLoss(f"{endpoint.host.address} sent a manifest that is not {wanted}")
+        return Descriptor(media_type, wanted or digests.sha256(data), len(data)), data
 
     def fetch(self, reference: str, descriptor: Descriptor, offset: int = 0) -> Stream:
         """Content from *offset* on (or from before, as ``offset`` of the stream then says).
@@ -212,9 +193,9 @@ class Resolver:
         )
 
     def _fetch_at(
-        self, endpoint: _Endpoint, ref: Reference, kind: str, descriptor: Descriptor, offset: int
+        self, endpoint: Endpoint, ref: Reference, kind: str, descriptor: Descriptor, offset: int
     ) -> Stream:
-        url = self._url(endpoint.host, ref, f"{kind}/{descriptor.digest}")
+        url = endpoint.url(ref, f"{kind}/{descriptor.digest}")
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         response = self._get(endpoint, ref, url, "GET", headers)
         if response.status == 416:  # nothing lies behind offset: start again
@@ -238,41 +219,41 @@ class Resolver:
     def tags(self, repository: str) -> list[str]:
         """The tags of ``host/name``; raises NotFound."""
         ref = Reference.parse(repository).checked()
-        return self._each(ref, hosts.PULL, lambda e: list(self._tags_at(e, ref)), ref.locator)
+        return self._each(ref, hosts.PULL, lambda e: list(listing.tags(e, ref)), ref.locator)
 
-    def _tags_at(self, endpoint: _Endpoint, ref: Reference) -> Iterator[str]:
-        url = self._url(endpoint.host, ref, "tags/list")
-        for _ in range(_MAX_PAGES):
-            with self._get(endpoint, ref, url, "GET") as response:
-                document = images.parse_document(response.document(_MAX_TAGS), _MAX_TAGS)
-                link = response.headers.get("Link", "")
-            tags = document.get("tags") or []
-            if not isinstance(tags, list):
-                raise Unavailable(f"{endpoint.host.address} sent a malformed list of tags")
-            yield from (tag for tag in tags if isinstance(tag, str))
-            if 'rel="next"' not in link or "<" not in link:
-                return
-            url = urljoin(url, link.partition("<")[2].partition(">")[0])
-            if not url.startswith(f"{endpoint.host.url}/"):
-                return
+    def catalog(self, registry: str) -> list[str]:
+        """The repositories of a registry, as far as it tells; its mirrors are not asked."""
+        return list(listing.catalog(self._own(registry)))
+
+    def referrers(
+        self, reference: str, digest: Digest, artifact_type: str = ""
+    ) -> list[Descriptor]:
+        """The manifests in the repository of *reference* whose subject is *digest*."""
+        ref = Reference.parse(reference).checked()
+        return self._each(
+            ref,
+            hosts.PULL,
+            lambda endpoint: listing.referrers(endpoint, ref, digest, artifact_type),
+            ref.locator,
+        )
 
     def _get(
         self,
-        endpoint: _Endpoint,
+        endpoint: Endpoint,
         ref: Reference,
         url: str,
         method: str,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """A good answer, or the error that the status means."""
-        scope = f"repository:{ref.repository}:pull"
-        response = endpoint.request(method, url, scope, {"Accept": _ACCEPT, **(headers or {})})
+        sent = {"Accept": _ACCEPT, **(headers or {})}
+        response = endpoint.request(method, url, listing.pull_scope(ref), sent)
         if response.status in (200, 206) or (response.status == 416 and headers):
             return response
-        raise _failure(endpoint.host, response, ref)
+        raise failure(endpoint.host, response, ref)
 
     def _each(
-        self, ref: Reference, capability: str, ask: Callable[[_Endpoint], Answer], what: str
+        self, ref: Reference, capability: str, ask: Callable[[Endpoint], Answer], what: str
     ) -> Answer:
         """Ask the hosts in order; the first answer counts, or the most telling failure."""
         failures: list[tuple[Host, Error]] = []
@@ -294,17 +275,13 @@ class Resolver:
             message += f" (before that {others})"
         raise type(last)(message, hint=last.hint) from last
 
-    def _url(self, host: Host, ref: Reference, rest: str) -> str:
-        query = f"?{urlencode({'ns': host.stands_for})}" if host.stands_for else ""
-        return f"{host.url}{host.path}/{ref.repository}/{rest}{query}"
-
     # Writing.
 
     def push(
         self,
         reference: str,
         descriptor: Descriptor,
-        open_content: Callable[[], BinaryIO],
+        open_content: Open,
         *,
         source: str = "",
     ) -> bool:
@@ -314,72 +291,60 @@ class Resolver:
         registry has in the repository *source* is mounted instead of sent.
         """
         ref = Reference.parse(reference).checked()
-        endpoint = next(
-            (e for e in self._for(ref.hostname) if hosts.PUSH in e.host.capabilities), None
-        )
-        if endpoint is None:
-            raise NotFound(f"no host for {ref.hostname} may push (hosts.toml): not found")
+        endpoint = self._may_push(ref)
         if descriptor.media_type in _BY_MANIFEST:
-            return self._push_manifest(endpoint, ref, descriptor, open_content)
-        return self._push_blob(endpoint, ref, descriptor, open_content, source)
-
-    def _push_manifest(
-        self,
-        endpoint: _Endpoint,
-        ref: Reference,
-        descriptor: Descriptor,
-        open_content: Callable[[], BinaryIO],
-    ) -> bool:
-        name = ref.tag or str(descriptor.digest)
-        with open_content() as file:
-            data = file.read(images.MAX_DOCUMENT_BYTES + 1)
-        if not descriptor.digest.verify(data):
-            raise DataLoss(f"content {descriptor.digest} is damaged")
-        headers = {"Content-Type": descriptor.media_type}
-        url = self._url(endpoint.host, ref, f"manifests/{name}")
-        with endpoint.request("PUT", url, _push_scope(ref), headers, data) as response:
-            if response.status not in (200, 201, 202):
-                raise _failure(endpoint.host, response, ref)
+            upload.push_manifest(endpoint, ref, descriptor, open_content)
+            return True
+        if self.has(reference, descriptor.digest, source):
+            return False
+        upload.push_blob(endpoint, ref, descriptor, open_content)
         return True
 
-    def _push_blob(
-        self,
-        endpoint: _Endpoint,
-        ref: Reference,
-        descriptor: Descriptor,
-        open_content: Callable[[], BinaryIO],
-        source: str,
-    ) -> bool:
-        scope = _push_scope(ref)
-        url = self._url(endpoint.host, ref, f"blobs/{descriptor.digest}")
-        with endpoint.request("HEAD", url, scope, {}) as response:
-            if response.status == 200:
-                return False
-        start = self._url(endpoint.host, ref, "blobs/uploads/")
-        if source:
-            start += f"?{urlencode({'mount': descriptor.digest, 'from': source})}"
-        with endpoint.request("POST", start, scope, {"Content-Length": "0"}) as response:
-            if response.status == 201:
-                return False  # mounted
-            if response.status != 202:
-                raise _failure(endpoint.host, response, ref)
-            place = urljoin(response.url, response.headers.get("Location", ""))
-        place += f"{'&' if '?' in place else '?'}digest={quote(descriptor.digest)}"
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Length": str(descriptor.size),
-        }
-        with (
-            open_content() as file,
-            endpoint.request("PUT", place, scope, headers, file, retry=False) as response,
-        ):
-            if response.status not in (201, 204):
-                raise _failure(endpoint.host, response, ref)
-        return True
+    def upload(self, reference: str, descriptor: Descriptor, open_content: Open) -> None:
+        """Upload a blob that the registry does not have, as far as is known."""
+        ref = Reference.parse(reference).checked()
+        upload.push_blob(self._may_push(ref), ref, descriptor, open_content)
 
+    def pause(self, attempt: int) -> None:
+        """Wait before attempt number *attempt* + 1 at something that failed."""
+        delay = min(30.0, 0.5 * 2 ** (attempt - 1))
+        time.sleep(delay * self._sleep)
 
-def _push_scope(ref: Reference) -> str:
-    return f"repository:{ref.repository}:pull,push"
+    def has(self, reference: str, digest: Digest, source: str = "") -> bool:
+        """Whether the repository that would be pushed to has a blob, or took it from *source*."""
+        ref = Reference.parse(reference).checked()
+        endpoint = self._may_push(ref)
+        if upload.has_blob(endpoint, ref, digest):
+            return True
+        return bool(source) and upload.mount_blob(endpoint, ref, digest, source)
+
+    def delete(self, reference: str) -> Digest:
+        """Delete the manifest that *reference* means, with all its tags; its digest.
+
+        Raises NotFound, Unimplemented where the registry does not allow it.
+        """
+        ref = Reference.parse(reference).checked()
+        endpoint = self._may_push(ref)
+        digest = ref.digest or self._resolve_at(endpoint, ref).digest
+        listing.delete_manifest(endpoint, ref, digest)
+        return digest
+
+    def _may_push(self, ref: Reference) -> Endpoint:
+        for endpoint in self._for(ref.hostname):
+            if hosts.PUSH in endpoint.host.capabilities:
+                return endpoint
+        raise NotFound(f"no host for {ref.hostname} may push (hosts.toml): not found")
+
+    def check(self, registry: str) -> None:
+        """Ask the registry itself whether the login is right; raises PermissionDenied."""
+        endpoint = self._own(registry)
+        with endpoint.request("GET", endpoint.url_of(""), "", {}) as response:
+            if response.status not in (200, 404):
+                raise failure(endpoint.host, response, registry)
+
+    def _own(self, registry: str) -> Endpoint:
+        """The registry itself, without its mirrors."""
+        return self._for(registry)[-1]
 
 
 def _document_type(media_type: str) -> str:
@@ -396,33 +361,3 @@ def _range_start(value: str) -> int:
     """The first byte of ``Content-Range: bytes 5-9/10`` (RFC 9110 section 14.4); -1 if malformed."""
     start = value.removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isdecimal() else -1
-
-
-def _failure(host: Host, response: Response, ref: Reference) -> Error:
-    """What a status that is no success means, with the registry's own words."""
-    try:
-        words = _words(response.document(_MAX_ERROR))
-    except Error:
-        words = ""
-    said = f": {words}" if words else ""
-    status = response.status
-    if status == 404:
-        return NotFound(
-            f"{ref}: not found", hint="check name and tag" if not host.stands_for else ""
-        )
-    if status in (401, 403):
-        return PermissionDenied(
-            f"{host.address} refuses access to {ref.repository}{said}", hint=login_hint(False)
-        )
-    return Unavailable(f"{host.address} answered {status} for {ref}{said}")
-
-
-def _words(body: bytes) -> str:
-    """The messages of an error document (OCI distribution spec, "Error Codes"), on one line."""
-    try:
-        errors = json.loads(body)["errors"]
-        texts = [str(error.get("message") or error["code"]) for error in errors]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return ""
-    text = ", ".join(texts)
-    return "".join(c if c.isprintable() else " " for c in text)[:300]

@@ -24,6 +24,9 @@ RELEASED = 1_793_491_200
 _NOT_YET_VALID, _EXPIRED, _HOSTNAME = 9, 10, (62, 64)
 _UNKNOWN_CA = (2, 18, 19, 20, 21, 27)
 
+NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF")
+"""OpenSSL's reasons when the other side speaks something else."""
+
 _contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
 _lock = threading.Lock()
 _MAX_CONTEXTS = 16
@@ -80,7 +83,7 @@ def explain(host: Host, error: ssl.SSLError, now: float | None = None) -> Error:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _explain_certificate(host, error, time.time() if now is None else now)
     reason = error.reason or str(error)
-    if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+    if reason in NOT_TLS:
         return Unavailable(
             f"{name} does not speak TLS",
             hint=f'if it is meant to be plain HTTP: server = "http://{name}" in hosts.toml, or --plain-http',

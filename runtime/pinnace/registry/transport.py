@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urljoin, urlsplit
 
 from pinnace.errors import DataLoss, Error, ResourceExhausted, Unavailable
@@ -24,8 +24,11 @@ from pinnace.registry.hosts import Host, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
-    Body = bytes | BinaryIO | None
+    from pinnace.registry.upload import Content
+
+    Body: TypeAlias = bytes | Content | None
 
 READ_SECONDS = 60.0
 _ATTEMPTS = 5
@@ -36,7 +39,7 @@ _IDLE = 4
 _SHORT = 64 * 1024
 _TRY_AGAIN = frozenset((408, 429, 500, 502, 503, 504))
 _SLOWEST = 64 * 1024  # bytes that must come within each READ_SECONDS
-_AGENT = "pinnace/0.1"
+AGENT = "pinnace/0.1"
 # Headers that belong to one host and are not shown to another.
 _PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
 
@@ -188,7 +191,7 @@ class Client:
             except _Broken as error:
                 if last:
                     raise Unavailable(str(error)) from None
-                self._wait(attempt, None)
+                self.pause(attempt)
                 continue
             if response.status not in _TRY_AGAIN or (last and response.status != 429):
                 return response
@@ -199,10 +202,11 @@ class Client:
                     f"{self.host.address} has had too many requests",
                     hint="wait a while, log in, or use a mirror (hosts.toml)",
                 )
-            self._wait(attempt, wait)
+            self.pause(attempt, wait)
         raise AssertionError("unreachable")
 
-    def _wait(self, attempt: int, retry_after: str | None) -> None:
+    def pause(self, attempt: int, retry_after: str | None = None) -> None:
+        """Wait before the next attempt, longer each time, or as long as the server says."""
         delay = _FIRST_DELAY * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
         if retry_after is not None and retry_after.strip().isdecimal():
             delay = max(delay, float(retry_after))
@@ -235,7 +239,7 @@ class Client:
         address = address_of(url)
         parts = urlsplit(url)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        sent = {"User-Agent": _AGENT, **headers}
+        sent = {"User-Agent": AGENT, **headers}
         proxy = proxy_for(address) if address.scheme == "http" else None
         if proxy:  # RFC 9112, 3.2.2: a proxy is asked for the whole URL
             path = f"{parts.scheme}://{parts.netloc}{path}"
@@ -243,11 +247,14 @@ class Client:
         while True:
             connection, reused = self._connection(address)
             try:
-                connection.request(method, path, body, sent)
+                connection.request(method, path, cast("Any", body), sent)
                 raw = connection.getresponse()
+            except Error:  # what is uploaded could not be read: a half-sent request is no use
+                connection.close()
+                raise
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if reused:
+                if reused and (body is None or isinstance(body, bytes)):
                     continue  # the server closed a connection that was kept: not a failure
                 raise self._explain(address, error) from None
             return Response(self, address, connection, raw, url)
@@ -340,6 +347,27 @@ def address_of(url: str) -> Address:
 def _host_port(scheme: str, address: str) -> tuple[str, int]:
     parts = address_of(f"{scheme}://{address}")
     return parts.host, parts.port
+
+
+def speaks_tls(host: Host) -> bool:
+    """Whether a host that may be asked without TLS speaks it after all.
+
+    Only the shape of its answer decides: a host that cannot be reached is left to the request.
+    """
+    address = address_of(f"https://{host.address}")
+    if proxy_for(address):
+        return host.scheme == "https"
+    context = tls.context(host._replace(skip_verify=True))
+    try:
+        with (
+            socket.create_connection((address.host, address.port), host.dial_timeout) as plain,
+            context.wrap_socket(plain, server_hostname=address.host),
+        ):
+            return True
+    except ssl.SSLError as error:
+        return error.reason not in tls.NOT_TLS
+    except OSError:
+        return host.scheme == "https"
 
 
 class Proxy(NamedTuple):
