@@ -76,3 +76,20 @@ def syscall_with_interpreter(number: int, *arguments: object) -> tuple[int, int]
     """A system call that returns in a child too, made with the interpreter's lock held: (result, errno)."""
     result: int = _locked.syscall(ctypes.c_long(number), *arguments)
     return result, ctypes.get_errno()
+
+
+def filesystem_type(fd: int) -> int:
+    """The magic number of the file system that ``fd`` is on (fstatfs(2): ``f_type``, the first word)."""
+    found = ctypes.create_string_buffer(256)
+    if _libc.fstatfs(fd, found) == -1:
+        raise fail("fstatfs", fd)
+    return int(ctypes.c_ulong.from_buffer(found).value)
+
+
+def mount_id(fd: int) -> int:
+    """The mount that ``fd`` is on, as the kernel numbers them (proc_pid_fdinfo(5))."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        for line in file:
+            if line.startswith(b"mnt_id:"):
+                return int(line[7:])
+    return -1

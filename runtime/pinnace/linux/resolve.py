@@ -2,8 +2,9 @@
 
 The one implementation for everything that touches a root file system on behalf of an image:
 openat2(2) with RESOLVE_IN_ROOT where the kernel has it (5.6), else a walk by descriptors that
-follows links itself. Results are O_PATH descriptors; callers act on ``/proc/self/fd/N`` of them,
-so that nothing can be swapped between the check and the use (CVE-2019-16884, CVE-2021-30465).
+follows links itself, with the same results. Results are O_PATH descriptors; callers act on
+``/proc/self/fd/N`` of them, so that nothing can be swapped between the check and the use
+(CVE-2019-16884, CVE-2021-30465).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import errno
 import os
 import stat
 
+from pinnace.linux import libc
 from pinnace.linux.kernel import KERNEL, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, Kernel
 
-_MAX_LINKS = 40
+_MAX_LINKS = 40  # the kernel's MAXSYMLINKS
+_PROC_SUPER_MAGIC = 0x9FA0
 _PATH = os.O_PATH | os.O_CLOEXEC
 
 
@@ -106,41 +109,58 @@ def _link_target(directory: int, name: str) -> str | None:
 
 
 def _open_by_walking(root: int, path: str, flags: int, mode: int) -> int:
-    """The fallback: one component at a time, holding every directory, following links by hand."""
+    """The fallback: one part at a time, holding every directory, following links by hand.
+
+    ``..`` goes back to the directory that was come from, wherever that was moved meanwhile.
+    """
     stack = [os.dup(root)]
-    pending = [part for part in reversed(path.split("/")) if part]
+    pending = _parts(path)
     links = 0
     try:
         while pending:
             part = pending.pop()
-            if part == ".":
+            if part in (".", ".."):
+                _cut(stack, len(stack) - (part == ".."))
                 continue
-            if part == "..":
-                if len(stack) > 1:
-                    os.close(stack.pop())
-                continue
-            entry = _open_entry(stack[-1], part, path, create=not pending and flags & os.O_CREAT)
+            last = not pending
+            entry = _open_entry(stack[-1], part, path, create=last and bool(flags & os.O_CREAT))
             if entry is None:
                 return os.open(part, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=stack[-1])
-            if not stat.S_ISLNK(os.fstat(entry).st_mode):
+            kind = os.fstat(entry).st_mode
+            if stat.S_ISLNK(kind) and not (last and flags & os.O_NOFOLLOW):
+                links += 1
+                target = _followed(entry, path, links)
+                _cut(stack, 1 if target.startswith("/") else len(stack))
+                pending += _parts(target)
+            elif last:
+                return _open_last(stack[-1], part, entry, flags, path)
+            elif stat.S_ISDIR(kind):
                 stack.append(entry)
-                continue
-            links += 1
-            target = os.readlink("", dir_fd=entry)
-            os.close(entry)
-            if links > _MAX_LINKS or (not pending and flags & os.O_NOFOLLOW):
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            if target.startswith("/"):
-                while len(stack) > 1:
-                    os.close(stack.pop())
-            pending += [piece for piece in reversed(target.split("/")) if piece]
-        return _reopen(stack[-1], flags, path)
+            else:
+                os.close(entry)
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        if flags & os.O_PATH:
+            return os.dup(stack[-1])
+        plain = flags & ~(os.O_NOFOLLOW | os.O_CREAT)
+        return os.open(".", plain | os.O_CLOEXEC, dir_fd=stack[-1])
     finally:
         for fd in stack:
             os.close(fd)
 
 
-def _open_entry(directory: int, name: str, path: str, *, create: object) -> int | None:
+def _cut(stack: list[int], size: int) -> None:
+    """Leave the lowest ``size`` descriptors open; the root always stays."""
+    while len(stack) > max(size, 1):
+        os.close(stack.pop())
+
+
+def _parts(path: str) -> list[str]:
+    """Parts to be taken from the end. What ends in a slash must be a directory: as if ``.`` followed."""
+    parts = [part for part in path.split("/") if part]
+    return ["."] * path.endswith("/") + parts[::-1]
+
+
+def _open_entry(directory: int, name: str, path: str, *, create: bool) -> int | None:
     try:
         return os.open(name, _PATH | os.O_NOFOLLOW, dir_fd=directory)
     except FileNotFoundError:
@@ -149,9 +169,33 @@ def _open_entry(directory: int, name: str, path: str, *, create: object) -> int 
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
 
 
-def _reopen(fd: int, flags: int, path: str) -> int:
-    if flags & os.O_DIRECTORY and not stat.S_ISDIR(os.fstat(fd).st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+def _followed(entry: int, path: str, links: int) -> str:
+    """Where the link behind ``entry``, which is closed, leads. Raises OSError (ELOOP) for too many."""
+    try:
+        target = os.readlink("", dir_fd=entry)
+        # The texts of procfs's magic links are no paths: /proc/PID/cwd, fd/3 -> pipe:[7].
+        magic = target.startswith("/") or ":[" in target
+        if links > _MAX_LINKS or (magic and libc.filesystem_type(entry) == _PROC_SUPER_MAGIC):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        return target
+    finally:
+        os.close(entry)
+
+
+def _open_last(directory: int, name: str, entry: int, flags: int, path: str) -> int:
+    """Open what ``entry``, which is closed or given back, was looked up as.
+
+    Not through /proc/self/fd: after the pivot that is the container's. If it was replaced in between,
+    the other one is inside, too, or a link, which is not followed.
+    """
     if flags & os.O_PATH:
-        return os.dup(fd)
-    return os.open(f"/proc/self/fd/{fd}", flags & ~(os.O_NOFOLLOW | os.O_CREAT) | os.O_CLOEXEC)
+        if flags & os.O_DIRECTORY and not stat.S_ISDIR(os.fstat(entry).st_mode):
+            os.close(entry)
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        return entry
+    os.close(entry)
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as problem:
+        problem.filename = path
+        raise

@@ -16,7 +16,7 @@ import time
 from typing import Any, NamedTuple
 
 from pinnace.errors import Error, FailedPrecondition
-from pinnace.linux import cgroups, proc
+from pinnace.linux import cgroups, proc, procfs
 from pinnace.linux.kernel import KERNEL, Kernel
 from pinnace.runc import hooks, init, limits, namespaces, notify
 from pinnace.runc import state as states
@@ -234,8 +234,7 @@ def _set_oom_score(pid: int, score: int | None) -> None:
     if score is None:
         return
     try:
-        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(score))
+        procfs.write(f"{pid}/oom_score_adj", str(score))
     except PermissionError:
         raise Error(
             f"oomScoreAdj {score} is refused", hint="lowering it takes CAP_SYS_RESOURCE"

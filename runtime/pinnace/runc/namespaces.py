@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pinnace.errors import InvalidArgument
+from pinnace.linux import procfs
 from pinnace.linux.kernel import (
     CLONE_FS,
     CLONE_NEWCGROUP,
@@ -95,9 +96,11 @@ class Plan:
             flags |= NAMESPACES[kind][0]
         kernel.unshare(flags & ~(CLONE_NEWUSER | CLONE_NEWCGROUP))
         if flags & CLONE_NEWTIME and self.offsets:
-            with open("/proc/self/timens_offsets", "w", encoding="utf-8") as file:
-                for clock, offset in self.offsets.items():
-                    file.write(f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n")
+            lines = [
+                f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n"
+                for clock, offset in self.offsets.items()
+            ]
+            procfs.write("self/timens_offsets", "".join(lines))
 
     def make_cgroup(self, kernel: Kernel) -> None:
         """Make the cgroup namespace, once the process is where its root shall be."""
@@ -152,5 +155,4 @@ def write_mappings(pid: int, linux: dict[str, Any]) -> None:
         ]
         if not lines:
             raise InvalidArgument(f"a new user namespace needs linux.{key}")
-        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
-            file.write("".join(lines))
+        procfs.write(f"{pid}/{name}", "".join(lines))

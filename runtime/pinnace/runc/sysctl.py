@@ -1,12 +1,13 @@
 """Kernel settings of a container: only those that belong to one of its own namespaces.
 
-Written through the host's /proc before the pivot, where the container has no say in what a path
-means (CVE-2025-52881); the kernel takes the namespace from the writer.
+Written through the host's /proc before the pivot, and only to what is procfs (CVE-2025-52881); the kernel
+takes the namespace from the writer.
 """
 
 from __future__ import annotations
 
 from pinnace.errors import InvalidArgument
+from pinnace.linux import procfs
 
 _IPC = {
     "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
@@ -28,13 +29,12 @@ def apply(settings: dict[str, str], own: set[str]) -> None:
             raise InvalidArgument(
                 f'sysctl "{key}" is not allowed in the host\'s {needed} namespace'
             )
-        with open(path_of(key), "w", encoding="ascii") as file:
-            file.write(str(value))
+        procfs.write(path_of(key), str(value))
 
 
 def path_of(key: str) -> str:
-    """``net.ipv4.conf.eth0/1.forwarding`` keeps its slash for a dot (sysctl.d(5))."""
-    return "/proc/sys/" + key.translate(str.maketrans("./", "/."))
+    """Below /proc. ``net.ipv4.conf.eth0/1.forwarding`` keeps its slash for a dot (sysctl.d(5))."""
+    return "sys/" + key.translate(str.maketrans("./", "/."))
 
 
 def namespace_of(key: str) -> str:
