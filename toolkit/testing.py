@@ -21,6 +21,7 @@ from toolkit.paths import LOCKS, PROJECT, RUNTIME
 _FAST = ["tests/unit", "tests/property"]
 _PACKAGES = [
     "debian-archive-keyring",
+    "e2fsprogs",
     "gcc",
     "iproute2",
     "libc6-dev",
