@@ -11,13 +11,16 @@ from toolkit.cli import assume_yes, remainder, task
     help={
         "fast": "unit tests and linters only (under a minute, no root)",
         "only": "pytest expression (-k) to run a part",
+        "all-boards": "test on every board there is, not only on one of each tier (nightly)",
     }
 )
-def test(_: Context, fast: bool = False, only: str = "", yes: bool = False) -> int:
+def test(
+    _: Context, fast: bool = False, only: str = "", all_boards: bool = False, yes: bool = False
+) -> int:
     """Run the project's tests: linters, unit, property, conformance, emulated boards."""
     from toolkit import testing
 
-    return testing.run(fast=fast, only=only, yes=yes)
+    return testing.run(fast=fast, only=only, all_boards=all_boards, yes=yes)
 
 
 @task()

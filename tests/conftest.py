@@ -10,6 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from toolkit import boards
+from toolkit.pytest_boards import report
+
+pytest_plugins = ["toolkit.pytest_boards.plugin"]
+
+HERE = Path(__file__).parent
+THIS_MACHINE = "this machine"
+
 
 def pytest_configure() -> None:
     """Interrupts have their usual meaning: a shell that runs us behind ``&`` has them ignored.
@@ -23,6 +31,25 @@ def pytest_configure() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root: run ./inv test as root or with sudo")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Every test is in the table of boards and groups, also those that take no board from the plugin."""
+    folders = item.path.relative_to(HERE).parts[:-1]
+    item.user_properties.append((report.GROUP, "/".join(folders[:2])))
+    if report.BOARD not in dict(item.user_properties):
+        item.user_properties.append((report.BOARD, _named_board(item) or THIS_MACHINE))
+        item.user_properties.append((report.TEST, item.nodeid))
+
+
+def _named_board(item: pytest.Item) -> str:
+    """The kind of board among a test's parameters, for tests that start and stop boards themselves."""
+    if item.get_closest_marker("emulated") is None:
+        return ""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    kinds = [name for value in parameters.values() for name in boards.names() if str(value).startswith(name)]  # fmt: skip
+    return max(kinds, key=len, default="")
 
 
 def _footprint() -> dict[str, set[str]]:

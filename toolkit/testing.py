@@ -18,6 +18,9 @@ from toolkit.cli import assume_yes
 from toolkit.errors import PinnaceError
 from toolkit.paths import LOCKS, PROJECT, RUNTIME
 
+BOARDS = ("emu-armv6l",)
+"""The boards of every full run: one of each tier, the weakest processor and the truest machine among them."""
+
 _FAST = ["tests/unit", "tests/property"]
 _PACKAGES = [
     "debian-archive-keyring",
@@ -37,8 +40,11 @@ _CHECKS: dict[str, list[str]] = {
 }
 
 
-def run(*, fast: bool, only: str, yes: bool) -> int:
-    """Run the linters, then pytest; returns the exit status, 0 when everything passed."""
+def run(*, fast: bool, only: str, all_boards: bool, yes: bool) -> int:
+    """Run the linters, then pytest; returns the exit status, 0 when everything passed.
+
+    With ``all_boards`` what is tested on boards is tested on every board there is, instead of ``BOARDS``.
+    """
     if not fast:
         _prepare(yes=yes)
     started = time.monotonic()
@@ -46,7 +52,7 @@ def run(*, fast: bool, only: str, yes: bool) -> int:
     counts = {"ok": len(_CHECKS) - len(failed), "failed": len(failed)}
     console.recap("checks", counts, time.monotonic() - started)
     # Last, so that the output ends with pytest's own summary.
-    status = _pytest(fast=fast, only=only)
+    status = _pytest(fast=fast, only=only, all_boards=all_boards)
     return 1 if failed or status else 0
 
 
@@ -98,13 +104,13 @@ def _python(command: list[str]) -> list[str]:
     return [sys.executable, "-m", *command]
 
 
-def _pytest(*, fast: bool, only: str) -> int:
+def _pytest(*, fast: bool, only: str, all_boards: bool) -> int:
     # The same interpreter, unbuffered and last: its own summary closes the output.
     command = [
         sys.executable,
         "-m",
         "pytest",
-        *(_FAST if fast else []),
+        *(_FAST if fast else ["--boards", "all" if all_boards else ",".join(BOARDS)]),
         *(["-k", only] if only else []),
     ]
     environment = dict(os.environ)

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from toolkit import boards
-from toolkit.boards import network
-from toolkit.host import debian_arch
+from toolkit.boards import capability, network
 from toolkit.verify.session import Subject
 
 
@@ -52,7 +50,7 @@ def test_memory_limit_holds(host: Any, pulled: str, container: str, subject: Sub
     limit = 32 << 20
     assert host.run(f"ctr run -d --memory-limit {limit} {pulled} {container} sleep 600").succeeded
     assert _limit(host, container, "memory", "memory.limit_in_bytes", "memory.max") == str(limit)
-    if not _is_native(subject):
+    if capability.MEMORY_LIMIT not in subject.shows:
         return  # an allocation of that size is the emulator's, not the program's
     eaten = host.run(f"ctr task exec --exec-id eat {container} sh -c 'tail -c 67108864 /dev/zero'")
     assert eaten.rc == 137
@@ -72,7 +70,7 @@ def test_pids_limit_holds(
     spec["process"]["args"] = ["sh", "-c", "(for i in $(seq 40); do sleep 60 & done); sleep 60"]
     spec["linux"]["cgroupsPath"] = f"/default/{container}-pids"
     spec["linux"]["resources"]["pids"] = {"limit": 16}
-    enforced = _is_native(subject)
+    enforced = capability.PIDS_LIMIT in subject.shows
     if not enforced:
         # The emulator aborts when it cannot make a thread: only see that the kernel has the limit.
         spec["process"]["args"] = ["sleep", "60"]
@@ -98,12 +96,6 @@ def bundle(host: Any, container: str) -> Iterator[str]:
     name = f"{container}-pids"
     host.run(f"ctr task kill -s SIGKILL {name}; ctr task delete -f {name}; ctr container delete {name}")  # fmt: skip
     host.run(f"rm -rf {path}")
-
-
-def _is_native(subject: Subject) -> bool:
-    """Whether programs run on the processor itself, so that a limit hits them and not an emulator."""
-    board = subject.target.board
-    return not board or boards.get(board).arch.facts.debian == debian_arch()
 
 
 def _need_controller(host: Any, name: str) -> None:

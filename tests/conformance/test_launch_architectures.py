@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.cli import test_launch as native_tests
 from tests.unit.cli.test_launch import keeper as keeper
+from toolkit import boards
 from toolkit.arch import Arch
 from toolkit.build import native
 
-pytestmark = [pytest.mark.emulated]
+pytestmark = [pytest.mark.emulated, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module", params=list(Arch), ids=[arch.label for arch in Arch])
-def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A release of one architecture; the launcher runs under the emulation that boards registered."""
+NATIVE = Arch.from_machine(os.uname().machine)
+
+
+@pytest.fixture(
+    scope="module", params=["native", *(f"emu-{arch.label}" for arch in Arch if arch is not NATIVE)]
+)
+def arch(request: pytest.FixtureRequest) -> Iterator[Arch]:
+    """An architecture whose programs this machine runs: a board of that kind runs meanwhile.
+
+    The emulators are the machine's, so that they run what is outside of the board, too.
+    """
+    if request.param == "native":
+        yield NATIVE
+        return
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a board registers the emulator")
+    board = boards.get(f"{request.param}-launch{os.getpid()}")
+    try:
+        board.ensure_started(yes=True)
+        yield board.arch
+    finally:
+        board.destroy()
+
+
+@pytest.fixture(scope="module")
+def release(arch: Arch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release of one architecture."""
     root = tmp_path_factory.mktemp("release")
     for folder in ("bin", "libexec"):
         (root / folder).mkdir()
     program = root / "bin/ctr"
-    program.write_bytes(native.build("launch", request.param, "test").read_bytes())
+    program.write_bytes(native.build("launch", arch, "test").read_bytes())
     program.chmod(0o755)
     (root / "libexec/command.py").write_text("import sys\nprint('cold', sys.argv[1:])\n")
-    try:
-        tried = subprocess.run(
-            [program], env={"PINNACE_KEEPER": ""}, capture_output=True, check=False
-        )
-    except OSError:
-        pytest.skip(
-            f"this machine does not run {request.param.label} programs: no board is started"
-        )
-    if tried.returncode == -signal.SIGILL:
-        # The emulators are the machine's: a board with an older processor may have registered its own.
-        pytest.skip(f"{request.param.label} programs are run by a running board's older processor")
     return root
 
 

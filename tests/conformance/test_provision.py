@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,34 +15,17 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.laptop import Laptop
 from toolkit.boards.catalogue import find
 from toolkit.boards.emulated import EmulatedBoard
 from toolkit.lab import registry
-from toolkit.paths import PROJECT, state_dir
+from toolkit.paths import state_dir
 
 pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.timeout(900)]
 
 NAME = "emu-amd64-provision"
 PASSWORD = "correct horse"
 FAILED, DRIFT, UNREACHABLE = 2, 3, 4
-
-
-class Laptop:
-    """Where `./inv` is typed: an inventory of its own, and no terminal."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.inventory("")
-
-    def inventory(self, text: str) -> None:
-        (self._folder / "inventory.ini").write_text(text)
-
-    def inv(self, *words: str, typed: str = "", limit: float = 600) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        command = [sys.executable, "-m", "invoke", words[0], "--inventory", str(self._folder / "inventory.ini"), *words[1:]]  # fmt: skip
-        return subprocess.run(
-            command, cwd=PROJECT, input=typed, capture_output=True, text=True, timeout=limit,
-            check=False, env={**os.environ, "COLUMNS": "200"},
-        )  # fmt: skip
 
 
 def one_line(done: subprocess.CompletedProcess[str], status: int) -> str:

@@ -54,6 +54,9 @@ MEANING: Final = MappingProxyType(
 FULL_SYSTEM: Final = frozenset(MEANING)
 """What a machine of its own shows, a full-system board or real hardware under a lab's control."""
 
+REAL_BOARD: Final = FULL_SYSTEM - {POWER_CUT, SNAPSHOT, CONSOLE}
+"""What real hardware shows that is only reached over the network."""
+
 
 def checked(words: frozenset[str]) -> frozenset[str]:
     """``words``, or a :class:`UsageError` for the first that no board could ever show."""

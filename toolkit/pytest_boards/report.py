@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-BOARD, TEST = "pinnace_board", "pinnace_test"
-"""The properties of a report: the board's kind, and the test without its board."""
+BOARD, TEST, GROUP = "pinnace_board", "pinnace_test", "pinnace_group"
+"""The properties of a report: the board's kind, the test without its board, and (or its module) its group."""
 
 OUTCOMES = ("passed", "failed", "skipped")
 
@@ -25,6 +25,7 @@ class Row:
 
     test: str
     board: str
+    group: str
     outcome: str = "passed"
     why: str = ""
     seconds: float = 0.0
@@ -41,8 +42,9 @@ class Ledger:
         facts = dict(report.user_properties)
         if TEST not in facts:
             return
-        key = (str(facts[TEST]), str(facts[BOARD]))
-        row = self._rows.setdefault(key, Row(*key))
+        test, board = str(facts[TEST]), str(facts[BOARD])
+        group = str(facts.get(GROUP, test.partition("::")[0]))
+        row = self._rows.setdefault((test, board), Row(test, board, group))
         row.seconds += report.duration
         if report.outcome != "passed" and row.outcome != "failed":
             row.outcome, row.why = report.outcome, _why(report)
@@ -62,11 +64,10 @@ class Ledger:
         return {test: "; ".join(dict.fromkeys(whys)) for test, whys in reasons.items()}
 
     def groups(self) -> dict[str, dict[str, list[Row]]]:
-        """The rows by test module and board."""
+        """The rows by group and board."""
         found: dict[str, dict[str, list[Row]]] = {}
         for row in self.rows:
-            module = row.test.partition("::")[0]
-            found.setdefault(module, {}).setdefault(row.board, []).append(row)
+            found.setdefault(row.group, {}).setdefault(row.board, []).append(row)
         return found
 
     def write(self, path: Path) -> None:
@@ -79,8 +80,8 @@ class Ledger:
         """The report for people: board by test group, then what ran nowhere."""
         boards = sorted({row.board for row in self.rows if row.board})
         table = [["", *boards]]
-        for module, by_board in self.groups().items():
-            table.append([module, *(cell(by_board.get(board, [])) for board in boards)])
+        for group, by_board in self.groups().items():
+            table.append([group, *(cell(by_board.get(board, [])) for board in boards)])
         if boards:
             yield from aligned(table)
         nowhere = self.nowhere()

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from toolkit import boards, console
+from toolkit.boards import capability
 from toolkit.connection.hostkeys import KnownHosts
 from toolkit.connection.ssh import Connection
 from toolkit.connection.sudo import SudoPassword
@@ -83,7 +84,7 @@ def attempt(
         target = hosts.prepare(host.target, known, yes=yes)
         connection = hosts.connect(target, known, password)
         restart = _restart(target, known, password) if reboot else None
-        subject = session.Subject(connection, target, host.settings, restart)
+        subject = session.Subject(connection, target, host.settings, restart, _shown(target))
         cases = session.run(subject, junit=junit, tell=_tell)
     except PinnaceError as found:
         console.error(found)
@@ -103,6 +104,11 @@ def attempt(
     }
     console.recap(name, counts, time.monotonic() - started)
     return problem
+
+
+def _shown(target: Target) -> frozenset[str]:
+    """What the board can show; real hardware everything but what only a lab can do with it."""
+    return boards.get(target.board).shows if target.board else capability.REAL_BOARD
 
 
 def _tell(case: session.Case) -> None:

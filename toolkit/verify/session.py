@@ -34,12 +34,14 @@ class Subject:
     """The board that the tests are about, as ``tests/board/conftest.py`` gets it.
 
     ``reboot`` restarts the board and returns a new connection; ``None`` where that is not wanted.
+    ``shows`` is what the board can show, in the words of :mod:`toolkit.boards.capability`.
     """
 
     connection: Connection
     target: Target
     settings: Settings
     reboot: Restart | None
+    shows: frozenset[str]
 
 
 class Plugin:
@@ -53,6 +55,13 @@ class Plugin:
     @pytest.fixture(scope="session")
     def subject_of_run(self) -> Subject:
         return self.subject
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A test that says what it needs of a board is run where it can be."""
+        needs = {word for mark in item.iter_markers("requires") for word in mark.args}
+        missing = sorted(needs - self.subject.shows)
+        if missing:
+            pytest.skip(f"{self.subject.target.name} cannot show {', '.join(missing)}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # A test that fails or is skipped in its set-up never gets to its call.
