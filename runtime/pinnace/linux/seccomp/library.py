@@ -150,11 +150,13 @@ class Library:
                     continue
                 for conditions in _alternatives(rule.conditions):
                     self._add(context, name, number, rule.action, conditions)
-        if _refuses(profile.default):
+        unheard_of = ERRNO | errno.ENOSYS
+        # libseccomp refuses a rule that says what happens anyway.
+        if _refuses(profile.default) and profile.default != unheard_of:
             for name in sorted(_TIME64 - profile.names()):
                 number = self.number(name, native)
                 if number != _NO_SUCH_CALL:
-                    self._add(context, name, number, ERRNO | errno.ENOSYS, ())
+                    self._add(context, name, number, unheard_of, ())
         return unknown
 
     def _add(

@@ -1,0 +1,1 @@
+"""Engines of Debian that run their containers with our ``runc`` instead of their own."""

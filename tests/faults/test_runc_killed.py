@@ -1,0 +1,175 @@
+"""Commands of ``runc`` killed at random moments: ``delete --force`` always clears up, and nothing is left.
+
+``PINNACE_KILL_RUNS`` is how often each command is killed, each way in (cold, warm); 500 is the full size.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pinnace.linux import mountinfo
+from pinnace.spec import oci
+from toolkit.build import bundle
+from toolkit.debian import Archive
+
+pytestmark = pytest.mark.root
+RUNS = int(os.environ.get("PINNACE_KILL_RUNS", "6"))
+GROUP = f"pinnace-faults-{os.getpid()}"
+_SECONDS = 30
+_SETTLE_SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundle.unpack_here(tmp_path_factory.mktemp("release") / "files")
+
+
+@pytest.fixture(scope="module", params=["cold", "warm"])
+def way(
+    request: pytest.FixtureRequest, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The keeper's socket, or empty for Python that is started."""
+    if request.param == "cold":
+        yield ""
+        return
+    address = tmp_path_factory.mktemp("keeper") / "keeper.sock"
+    with subprocess.Popen([release / "bin/pinnace-keeper", "--address", address]) as process:
+        while not address.exists():
+            time.sleep(0.01)
+        yield str(address)
+        process.terminate()
+
+
+class Victim:
+    """A container whose commands are killed."""
+
+    def __init__(self, place: Path, release: Path, way: str, number: int) -> None:
+        self.id = f"{GROUP}-{number}"
+        self.bundle = place / "bundle"
+        self._command = [str(release / "bin/runc"), "--root", str(place / "state")]
+        self._state = place / "state" / self.id
+        self._environment = {**os.environ, "PINNACE_KEEPER": way}
+        spec = oci.default_spec(self.id, GROUP)
+        spec["root"]["path"] = "rootfs"
+        spec["process"]["env"] = ["PATH=/bin"]
+        # The shell stays, and with it the id on its command line.
+        spec["process"]["args"] = ["sh", "-c", "sleep 1000; :", self.id]
+        spec["linux"]["cgroupsPath"] = f"/{GROUP}/{self.id}"
+        (self.bundle / "config.json").write_text(json.dumps(spec))
+
+    def runc(self, *words: str) -> None:
+        """A command that has to succeed, in time."""
+        # Not a pipe: a container may hold it longer than the command runs.
+        said = self.bundle / "stderr"
+        with said.open("wb") as error:
+            done = subprocess.run(
+                [*self._command, *words], cwd=self.bundle, env=self._environment, timeout=_SECONDS,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=error, check=False,
+            )  # fmt: skip
+        assert done.returncode == 0, f"{words}: {said.read_text()}"
+
+    def started(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*self._command, *words], cwd=self.bundle, env=self._environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def leftovers(self) -> list[str]:
+        """What is still there of it: processes, mounts, control groups, its state."""
+        found = [f"process {pid}: {words}" for pid, words in _processes(self.id)]
+        found += [point.target for point in mountinfo.read() if str(self.bundle) in point.target]
+        for pattern in (f"{GROUP}/{self.id}", f"*/{GROUP}/{self.id}"):
+            found += [str(path) for path in Path("/sys/fs/cgroup").glob(pattern)]
+        return found + ([str(self._state)] if self._state.exists() else [])
+
+    def delete(self) -> None:
+        """``delete --force``, after which nothing may be left; a killed launcher's command ends meanwhile."""
+        self.runc("delete", "--force", self.id)
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while found := self.leftovers():
+            assert time.monotonic() < deadline, found
+            time.sleep(0.01)
+
+
+def _processes(word: str) -> list[tuple[int, str]]:
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                words = Path("/proc", entry, "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if word in words.split("\0"):
+                found.append((int(entry), words))
+    return found
+
+
+@pytest.fixture(scope="module")
+def victims(
+    release: Path, way: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Victim]]:
+    place = tmp_path_factory.mktemp("killed")
+    busybox = Archive("trixie", "amd64").unpack(["busybox-static"])
+    (place / "bundle/rootfs/bin").mkdir(parents=True)
+    shutil.copy(next(busybox.rglob("bin/busybox")), place / "bundle/rootfs/bin/busybox")
+    for name in ("sh", "sleep", "true"):
+        (place / "bundle/rootfs/bin" / name).symlink_to("busybox")
+    made: list[Victim] = []
+
+    def make() -> Victim:
+        made.append(Victim(place, release, way, len(made)))
+        return made[-1]
+
+    yield make
+    for victim in made[-1:]:
+        victim.runc("delete", "--force", victim.id)
+        for pid, _ in _processes(victim.id):
+            os.kill(pid, signal.SIGKILL)
+
+
+# The commands before the one that is killed, and that one's words; {id} is the container's.
+_CASES = {
+    "create": ([], ["create", "{id}"]),
+    "start": ([["create", "{id}"]], ["start", "{id}"]),
+    "exec": (
+        [["create", "{id}"], ["start", "{id}"]],
+        ["exec", "{id}", "sh", "-c", "sleep 1000; :", "{id}"],
+    ),
+    "delete": ([["create", "{id}"], ["start", "{id}"]], ["delete", "--force", "{id}"]),
+}
+
+
+@pytest.mark.parametrize("case", _CASES)
+def test_a_killed_command_leaves_nothing_after_delete(
+    victims: Callable[[], Victim], case: str
+) -> None:
+    before, command = _CASES[case]
+    length = 0.0
+    for run in range(RUNS + 1):
+        victim = victims()
+
+        def words(each: list[str], victim: Victim = victim) -> list[str]:
+            return [word.format(id=victim.id) for word in each]
+
+        for each in before:
+            victim.runc(*words(each))
+        begun = time.monotonic()
+        with victim.started(*words(command)) as process:
+            if run == 0:  # not killed, but measured
+                with_end = case != "exec"
+                process.wait(_SECONDS) if with_end else time.sleep(0.3)
+                length = (time.monotonic() - begun) * 1.1
+            else:
+                time.sleep(random.uniform(0, length))
+            process.kill()
+        victim.delete()
