@@ -170,13 +170,13 @@ def _delete_group(container: ContainerState) -> None:
     group = limits.of(container)
     if container.pid:
         try:
-            group.delete(timeout=0)  # most often nothing is in it
+            limits.remove(container, group, timeout=0)  # most often nothing is in it
             return
         except OSError:
             pass
     group.kill()
     _wait_for_makers(container)
-    group.delete()
+    limits.remove(container, group)
 
 
 def _wait_for_makers(container: ContainerState) -> None:

@@ -137,6 +137,8 @@ class _Creation:
                 entry.close()
             self._attend(ours)
             state.save()
+            if self.cgroup is not None and self.cgroup.placeholder is not None:
+                self.cgroup.placeholder.release()  # the container's own process is there now
             # The process waits for this: without a state on disk it must not stay.
             ours.send({"created": True})
         finally:
@@ -226,7 +228,7 @@ class _Creation:
         if self.cgroup is not None:
             with contextlib.suppress(OSError):
                 self.cgroup.kill()
-                self.cgroup.delete()
+                limits.remove(self.state, self.cgroup)
         self.state.remove()
 
 

@@ -8,7 +8,14 @@ import os
 import sys
 from typing import Any
 
-from pinnace.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from pinnace.errors import (
+    DeadlineExceeded,
+    Error,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    Unavailable,
+)
 from pinnace.linux import cgroups
 from pinnace.runc import devices
 from pinnace.runc.state import ContainerState
@@ -26,9 +33,24 @@ def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
     Unsupported, InvalidArgument, FailedPrecondition, and PermissionDenied for a user who does ask.
     """
     linux = spec.get("linux") or {}
-    path = linux.get("cgroupsPath") or f"/pinnace/{state.id}"
+    path = str(linux.get("cgroupsPath") or "")
     resources = dict(linux.get("resources") or {})
-    group = cgroups.find(path)
+    if resources.get("devices"):
+        named = [_allowed(item) for item in linux.get("devices") or ()]
+        resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
+    if state.cgroup_manager == "disabled":
+        _refuse_limits(resources, "control groups are disabled (--cgroup-manager)")
+        return None
+    if state.cgroup_manager == "systemd":
+        return _make_unit(path, resources, state)
+    return _make_group(path, resources, state)
+
+
+def _make_group(
+    path: str, resources: dict[str, Any], state: ContainerState
+) -> cgroups.Cgroup | None:
+    """A group of directories that are ours."""
+    group = cgroups.find(path or f"/pinnace/{state.id}")
     _refuse_used(group)
     state.cgroup_path = group.path
     state.save()  # from here on a crash leaves enough to clean up
@@ -37,17 +59,11 @@ def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
     except OSError as problem:
         if problem.errno not in _REFUSED or os.geteuid() == 0:
             raise
-        if linux.get("cgroupsPath") or _limits(resources):
-            raise PermissionDenied(
-                f"control group {path} cannot be made: {problem.strerror}",
-                hint="limits take a control group that is this user's: --systemd-cgroup, or delegation",
-            ) from None
+        text = f"control group {group.path} cannot be made: {problem.strerror}"
+        _refuse_limits({**resources, "cgroupsPath": path}, text)
         state.cgroup_path = ""
         state.save()
         return None
-    if resources.get("devices"):
-        named = [_allowed(item) for item in linux.get("devices") or ()]
-        resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
     try:
         _apply(group, resources, state)
     except BaseException:
@@ -55,6 +71,60 @@ def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
             group.delete()
         raise
     return group
+
+
+def _make_unit(path: str, resources: dict[str, Any], state: ContainerState) -> cgroups.Cgroup:
+    """A unit of systemd, whose group is handed to us."""
+    from pinnace.linux.cgroups import systemd, units  # with a D-Bus client: only when asked for
+
+    unit = units.unit(path, state.id, rootless=os.geteuid() != 0)
+    group = cgroups.find(unit.path)
+    _refuse_used(group)
+    state.cgroup_path = group.path
+    state.save()  # the unit's name is the path's end
+    placeholder = systemd.Placeholder()
+    try:
+        properties = units.start_properties(unit, placeholder.pid, group.version)
+        properties += units.properties(resources, group.version)
+        rules = resources.get("devices") or []
+        properties += units.device_properties(rules, systemd.driver_names())
+        group = cgroups.find(systemd.start(unit, properties))
+        state.cgroup_path = group.path
+        state.save()
+        group.create()
+        _apply(group, resources, state)
+    except BaseException:
+        placeholder.release()
+        with contextlib.suppress(Error, OSError):
+            remove(state, group)
+        raise
+    group.placeholder = placeholder
+    return group
+
+
+def remove(state: ContainerState, group: cgroups.Cgroup, timeout: float = 5.0) -> None:
+    """Remove the group and, when it is systemd's, its unit; its processes are gone.
+
+    Raises OSError when processes are still in it after ``timeout`` seconds. That systemd can't be reached
+    is no error: it forgets a unit whose group is gone by itself.
+    """
+    if group.placeholder is not None:
+        group.placeholder.release()
+    group.delete(timeout)
+    if state.cgroup_manager == "systemd":
+        from pinnace.linux.cgroups import systemd
+
+        with contextlib.suppress(Unavailable, DeadlineExceeded):
+            systemd.stop(os.path.basename(group.path))
+
+
+def _refuse_limits(resources: dict[str, Any], reason: str) -> None:
+    """Without a group no limit can be had; none is fine, as runc has it."""
+    if any(value for key, value in resources.items() if key != "devices"):
+        raise PermissionDenied(
+            reason,
+            hint="limits take a control group that is this user's: --systemd-cgroup, or delegation",
+        )
 
 
 def _refuse_used(group: cgroups.Cgroup) -> None:
@@ -88,6 +158,10 @@ def update(state: ContainerState, resources: dict[str, Any]) -> None:
     """
     group = of(state)
     _check_before(group, resources.get("memory") or {})
+    if state.cgroup_manager == "systemd":
+        from pinnace.linux.cgroups import systemd, units
+
+        systemd.update(os.path.basename(group.path), units.properties(resources, group.version))
     _apply(group, {**resources, "devices": []}, state)
 
 
@@ -104,11 +178,6 @@ def join_beside(state: ContainerState, pid: int, below: str = "") -> None:
         if problem.errno != errno.EBUSY:
             raise
         cgroups.beside(group, state.pid).join_unified(pid)
-
-
-def _limits(resources: dict[str, Any]) -> bool:
-    """Whether anything but device rules is asked for."""
-    return any(value for key, value in resources.items() if key != "devices")
 
 
 def _apply(group: cgroups.Cgroup, resources: dict[str, Any], state: ContainerState) -> None:

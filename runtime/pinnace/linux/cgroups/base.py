@@ -7,10 +7,18 @@ import errno
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from pinnace.linux.cgroups.entry import Entry
 from pinnace.linux.cgroups.setting import Setting, put_all
+
+
+class Placeholder(Protocol):
+    """A process that only is there."""
+
+    pid: int
+
+    def release(self) -> None: ...
 
 
 class Cgroup:
@@ -24,6 +32,8 @@ class Cgroup:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.placeholder: Placeholder | None = None
+        """What keeps a group of systemd's alive until the container is in it."""
 
     def directories(self) -> list[str]:
         """Its directory in each hierarchy."""
@@ -175,7 +185,10 @@ def make(directory: str) -> None:
 
 
 def _remove_empty_parents(directory: str) -> None:
-    """Groups that only held this one go, too; systemd's units are systemd's."""
+    """Groups that only held this one go, too; systemd's units are systemd's.
+
+    The root of a hierarchy is busy, as is a group with processes or others below it.
+    """
     parent = os.path.dirname(directory)
     while not parent.endswith((".slice", ".scope", ".service")):
         try:

@@ -2,7 +2,7 @@
 
 systemd owns the tree; what is delegated to us (``Delegate=``) we write as usual, so that everything but
 making, changing and removing is the business of the version's own class. A new scope needs a process:
-a placeholder is in it until the container's is (``Held.release``).
+a placeholder is in it until the container's is (``Placeholder.release``).
 """
 
 from __future__ import annotations

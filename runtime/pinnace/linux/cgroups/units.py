@@ -11,6 +11,7 @@ from pinnace.errors import InvalidArgument
 from pinnace.linux.cgroups import convert
 from pinnace.linux.dbus.wire import Variant
 
+_MOST = 1 << 16  # processors or memory nodes, far beyond what there is
 INFINITY = (1 << 64) - 1
 Properties = list[tuple[str, Variant]]
 
@@ -169,10 +170,10 @@ def mask(numbers: str) -> bytes:
     """``0-2,8`` as systemd's bit mask: bytes, lowest first. Raises InvalidArgument."""
     bits = 0
     for part in numbers.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or not (last or first).isdigit() or int(last or first) > 1 << 16:
+        ends = part.strip().split("-")
+        if not all(end.isdigit() and int(end) < _MOST for end in ends) or len(ends) > 2:
             raise InvalidArgument(f"{numbers!r} is not a list of numbers, as 0-2,5")
-        for number in range(int(first), int(last or first) + 1):
+        for number in range(int(ends[0]), int(ends[-1]) + 1):
             bits |= 1 << number
     return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
