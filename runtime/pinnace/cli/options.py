@@ -298,6 +298,14 @@ class Call:
         else:
             self._given[name] = value
 
+    def replaced(self, values: dict[str, Value]) -> Call:
+        """The same command line with other values for some flags, as if they had been given."""
+        made = Call(self.command, self.parent)
+        made.args = list(self.args)
+        made._given = {**self._given, **values}
+        made._values = {**self._values, **values}
+        return made
+
     def _see_help(self) -> str:
         return f"{self.path} --help lists what there is"
 

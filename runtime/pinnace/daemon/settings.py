@@ -139,6 +139,8 @@ _ALL = (
             _of(_IMAGES, "registry.mirrors", _cri("registry", "mirrors"))),
     Setting("registry_configs", "table", {},
             _of(_IMAGES, "registry.configs", _cri("registry", "configs"))),
+    Setting("registry_auths", "table", {},
+            _of(_IMAGES, "registry.auths", _cri("registry", "auths"))),
     Setting("default_runtime", "string", "runc",
             _of(_RUNTIME, "containerd.default_runtime_name", _cri("containerd", "default_runtime_name"))),
     Setting("runtimes", "table",

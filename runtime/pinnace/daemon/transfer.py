@@ -154,11 +154,11 @@ class Transfer:
             self._daemon.catalog.create_image(self.namespace, renamed)
 
     def _resolver(self, registry: Registry) -> Resolver:
-        from pinnace.registry.resolver import Resolver
+        from pinnace.daemon import registries
 
-        configured = self._daemon.config.paths("transfer_config_path")
-        return Resolver(
-            [registry.hosts_directory] if registry.hosts_directory else configured,
+        return registries.resolver(
+            self._daemon.config,
+            directory=registry.hosts_directory,
             credentials=registry.credentials,
             plain_http=registry.plain_http,
             headers=registry.headers,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 PULL, RESOLVE, PUSH = "pull", "resolve", "push"
-_ALL = frozenset((PULL, RESOLVE, PUSH))
+ALL = frozenset((PULL, RESOLVE, PUSH))
 _DOCKER = {"docker.io": "registry-1.docker.io"}
 _KEYS = frozenset(
     ("capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout")
@@ -29,7 +29,7 @@ class Host(NamedTuple):
     scheme: str
     address: str
     path: str = "/v2"
-    capabilities: frozenset[str] = _ALL
+    capabilities: frozenset[str] = ALL
     ca: tuple[str, ...] = ()
     client: tuple[tuple[str, str], ...] = ()
     skip_verify: bool = False
@@ -66,8 +66,8 @@ def find(registry: str, directories: Sequence[str], *, plain_http: bool = False)
             if os.path.exists(toml):
                 return _from_toml(registry, toml, plain_http)
             certificates = docker_certificates(path)
-            return Found((_upstream(registry, plain_http)._replace(**certificates),), path)
-    return Found((_upstream(registry, plain_http),))
+            return Found((upstream(registry, plain_http)._replace(**certificates),), path)
+    return Found((upstream(registry, plain_http),))
 
 
 def _directory_names(registry: str) -> Iterable[str]:
@@ -86,7 +86,8 @@ def is_local(address: str) -> bool:
     return host in ("localhost", "[::1]") or host.startswith("127.")
 
 
-def _upstream(registry: str, plain_http: bool) -> Host:
+def upstream(registry: str, plain_http: bool) -> Host:
+    """The registry itself, when no file says more of it."""
     address = _DOCKER.get(registry, registry)
     plain = plain_http or (is_local(address) and not address.endswith(":443"))
     return Host("http" if plain else "https", address)
@@ -131,11 +132,21 @@ def _from_toml(registry: str, path: str, plain_http: bool) -> Found:
         table = reader.table(tables, url, where)
         hosts.append(reader.host(url, table, where, registry))
     own = {key: value for key, value in document.items() if key not in ("host", "server")}
-    default = _upstream(registry, plain_http)
+    default = upstream(registry, plain_http)
     server = reader.text(document, "server") or default.url
-    upstream = reader.host(server, own, "", registry)
-    hosts.append(upstream)
+    hosts.append(reader.host(server, own, "", registry))
     return Found(tuple(hosts), path, tuple(reader.warnings))
+
+
+def split(url: str, where: str) -> tuple[str, str, str]:
+    """Scheme, address and path of a host's URL; raises InvalidArgument naming *where* it stands."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        scheme, rest = "https", url
+    address, slash, path = rest.partition("/")
+    if scheme not in ("http", "https") or not address or "@" in address or "?" in path:
+        raise InvalidArgument(f"{where}: {url!r} is not a URL such as https://mirror.example:5000")
+    return scheme, address, (slash + path).rstrip("/")
 
 
 class _Reader:
@@ -164,7 +175,7 @@ class _Reader:
         prefix = f"{where}." if where else ""
         for key in table.keys() - _KEYS:
             self.warnings.append(f"{self.path}: {prefix}{key} is not known and ignored")
-        scheme, address, path = self._split(url, where or "server")
+        scheme, address, path = split(url, f"{self.path}: {where or 'server'}")
         override = self._flag(table, "override_path", prefix)
         if not override and not path.endswith("/v2"):
             path += "/v2"
@@ -182,15 +193,6 @@ class _Reader:
             stands_for,
         )
 
-    def _split(self, url: str, where: str) -> tuple[str, str, str]:
-        scheme, mark, rest = url.partition("://")
-        if not mark:
-            scheme, rest = "https", url
-        address, slash, path = rest.partition("/")
-        if scheme not in ("http", "https") or not address or "@" in address or "?" in path:
-            raise self.error(where, f"{url!r} is not a URL such as https://mirror.example:5000")
-        return scheme, address, (slash + path).rstrip("/")
-
     def _flag(self, table: dict[str, Any], key: str, prefix: str) -> bool:
         value = table.get(key, False)
         if not isinstance(value, bool):
@@ -199,10 +201,10 @@ class _Reader:
 
     def _capabilities(self, table: dict[str, Any], prefix: str) -> frozenset[str]:
         if "capabilities" not in table:
-            return _ALL
+            return ALL
         names = self._strings(table, "capabilities", prefix)
         for name in names:
-            if name not in _ALL:
+            if name not in ALL:
                 raise self.error(
                     f"{prefix}capabilities", f"{name!r} is none of pull, resolve, push"
                 )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pinnace.registry.auth import Credentials
-    from pinnace.registry.hosts import Host
+    from pinnace.registry.hosts import Found, Host
     from pinnace.registry.transport import Response
     from pinnace.registry.upload import Open
 
@@ -69,6 +69,7 @@ class Resolver:
         insecure: bool = False,
         certificates: str = "",
         headers: Sequence[tuple[str, str]] = (),
+        fallback: Callable[[str], Found | None] | None = None,
         on_warning: Callable[[str], None] | None = None,
         sleep: float = 1.0,
     ) -> None:
@@ -76,7 +77,8 @@ class Resolver:
 
         *skip_verify* and *headers* are meant for the registry asked for, not for its mirrors, as are
         *certificates*, a directory in Docker's form, and *insecure*, which takes any certificate
-        and, where no TLS is spoken, plain HTTP.
+        and, where no TLS is spoken, plain HTTP. *fallback* knows hosts of registries that the
+        directories have nothing about.
         """
         self._hosts_dirs = tuple(hosts_dirs)
         self._credentials = credentials
@@ -85,6 +87,7 @@ class Resolver:
         self._insecure = insecure
         self._certificates = certificates
         self._headers = tuple(headers)
+        self._fallback = fallback
         self._on_warning = on_warning
         self._sleep = sleep
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
@@ -98,6 +101,8 @@ class Resolver:
         with self._lock:
             if registry not in self._endpoints:
                 found = hosts.find(registry, self._hosts_dirs, plain_http=self._plain_http)
+                if not found.source and self._fallback:
+                    found = self._fallback(registry) or found
                 for warning in found.warnings:
                     if self._on_warning:
                         self._on_warning(warning)

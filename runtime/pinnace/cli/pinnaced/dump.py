@@ -1,4 +1,7 @@
-"""``pinnaced config dump``: the configuration in effect, and what of the file is not used."""
+"""``pinnaced config dump``: the configuration in effect, and what of the file is not used.
+
+Comments at its end say which hosts are asked for which registry, in order: what several files decide together.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pinnace.cli.pinnaced import configuration
-from pinnace.daemon import config, toml
+from pinnace.daemon import config, registries, toml
 
 if TYPE_CHECKING:
     from pinnace.cli.options import Call, Flag
@@ -20,4 +23,6 @@ def run(call: Call) -> int:
     for warning in found.warnings:
         sys.stderr.write(f"pinnaced: warning: {warning}\n")
     sys.stdout.write(toml.dump(config.document(found, defaults=True)))
+    for line in registries.describe(found):
+        sys.stdout.write(f"# {line}\n")
     return 0

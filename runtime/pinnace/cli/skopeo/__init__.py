@@ -6,9 +6,12 @@ the command runs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pinnace.cli import options
-from pinnace.cli.options import Command, switch, text
-from pinnace.errors import NotFound
+from pinnace.cli.options import Command, duration, switch, text
+from pinnace.errors import DeadlineExceeded, Error, NotFound
 from pinnace.version import VERSION
 
 _NOT_FOUND = 2
@@ -28,10 +31,15 @@ APP = Command(
         "oci-archive:PATH[:REFERENCE], docker-archive:PATH[:NAME], dir:PATH."
     ),
     flags=(
+        duration("command-timeout", about="give up after this time"),
+        switch("debug", about="taken, and of no effect: what is wrong is said anyway"),
         switch("insecure-policy", about="allow every image, whatever the policy says"),
         text("override-arch", about="take images for this architecture instead of this machine's"),
         text("override-os", about="take images for this operating system"),
         text("override-variant", about="take images for this variant of the architecture"),
+        text("policy", about="file that says which images are allowed (policy.json)"),
+        text("registries.d", about="directory that says where signatures are"),
+        switch("require-signed", about="allow no image that the policy takes without a signature"),
         text("tmpdir", about="directory for what is too large for memory", env="TMPDIR"),
         text("user-agent-prefix", about="begin the User-Agent that registries see with this"),
         switch("version", "v", about="print the version"),
@@ -39,9 +47,15 @@ APP = Command(
     commands=(
         _leaf("copy", "copying", "copy an image from one place to another"),
         _leaf("delete", "delete", "delete an image"),
+        _leaf("generate-sigstore-key", "keypair", "make a key pair for sigstore signatures"),
         _leaf("inspect", "inspect", "show what an image is"),
         _leaf("list-tags", "tags", "list the tags of a repository or an archive"),
+        _leaf("login", "login", "log in to a registry"),
+        _leaf("logout", "logout", "forget the login for a registry"),
         _leaf("manifest-digest", "digest", "print the digest of a manifest in a file"),
+        _leaf("standalone-sign", "sign", "make a GPG signature for a manifest in a file"),
+        _leaf("standalone-verify", "verify", "check a GPG signature of a manifest in a file"),
+        _leaf("sync", "sync", "copy many images between a registry and a directory"),
     ),
 )  # fmt: skip
 
@@ -49,7 +63,32 @@ APP = Command(
 def main(words: list[str]) -> int:
     """Run ``skopeo`` with the words behind its name; returns the exit status."""
     try:
-        return options.run(APP, words)
+        with _time_limit(words):
+            return options.run(APP, words)
     except NotFound as problem:
         problem.exit_status = _NOT_FOUND
         raise
+
+
+@contextmanager
+def _time_limit(words: list[str]) -> Iterator[None]:
+    """``--command-timeout``, kept by the kernel: nothing that hangs can miss it."""
+    try:
+        limit = options.parse(APP, words).seconds("command-timeout")
+    except (Error, options.HelpWanted):
+        limit = 0.0
+    if limit <= 0:
+        yield
+        return
+    import signal
+
+    def expired(*_: object) -> None:
+        raise DeadlineExceeded(f"gave up after {limit:g} s (--command-timeout)")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

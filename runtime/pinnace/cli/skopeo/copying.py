@@ -42,6 +42,7 @@ FLAGS: tuple[Flag, ...] = (
     *flags.place("src-"),
     *flags.place("dest-"),
     *flags.RETRY,
+    *flags.SIGNING,
     texts("encrypt-layer", about="refused: layers cannot be encrypted"),
     texts("encryption-key", about="refused: layers cannot be encrypted"),
     texts("decryption-key", about="refused: layers cannot be decrypted"),
@@ -89,6 +90,8 @@ def options_of(call: Call) -> copy.Options:
         force_compression=call.on("dest-force-compress-format"),
         preserve_digests=call.on("preserve-digests"),
         remove_signatures=call.on("remove-signatures"),
+        signers=policies.signers_of(call),
+        sign_identity=policies.identity_of(call),
         parallel=max(1, call.integer("image-parallel-copies")),
     )
 

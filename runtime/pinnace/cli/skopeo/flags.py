@@ -32,3 +32,13 @@ def place(prefix: str = "") -> tuple[Flag, ...]:
         text(f"{prefix}daemon-host", about="not used: there is no docker-daemon transport"),
         text(f"{prefix}shared-blob-dir", about="directory of blobs that OCI layouts share"),
     )
+
+
+SIGNING: tuple[Flag, ...] = (
+    text("sign-by", about="sign with the GPG key of this fingerprint"),
+    text("sign-by-sigstore", about="sign as this parameter file says (sigstore)"),
+    text("sign-by-sigstore-private-key", about="sign with this private key (sigstore)"),
+    text("sign-by-sq-fingerprint", about="refused: Sequoia-PGP is not supported"),
+    text("sign-passphrase-file", about="file with the passphrase of the key"),
+    text("sign-identity", about="name of the image in the signature"),
+)

@@ -114,7 +114,7 @@ def _summary(
 ) -> dict[str, Any]:
     document = config.document
     container = document.get("config") or {}
-    platform = {key: document.get(key) or "" for key in ("architecture", "os", "variant")}
+    platform = {key: document.get(key) or "" for key in ("architecture", "os")}
     found: dict[str, Any] = {
         "Name": source.reference.locator if source.reference else "",
         "Digest": str(root.digest if root.data else digests.sha256(b"")),
@@ -123,7 +123,6 @@ def _summary(
         "DockerVersion": document.get("docker_version") or "",
         "Labels": container.get("Labels"),
         "Architecture": platform["architecture"],
-        "Variant": platform["variant"],
         "Os": platform["os"],
         "Layers": [str(layer.digest) for layer in manifest.layers],
         "LayersData": [
@@ -137,8 +136,6 @@ def _summary(
         ],
         "Env": container.get("Env"),
     }
-    if not found["Variant"]:
-        del found["Variant"]
     if not found["Name"]:
         del found["Name"]
     return found

@@ -170,24 +170,29 @@ def storage(call: Call) -> Storage:
     """Where signatures are, as ``registries.d`` says."""
     from pinnace.images.signing.storage import Storage
 
-    return Storage()
+    return Storage(call.text("registries.d"))
 
 
 def resolver(call: Call, reference: Reference, prefix: str = "") -> Resolver:
     """The registry of *reference*, as configuration and flags have it."""
-    from pinnace.daemon import config
-    from pinnace.registry.resolver import Resolver
+    return resolver_for(call, credentials(call, reference, prefix), prefix)
 
-    found = config.load()
+
+def resolver_for(call: Call, login: Credentials | None, prefix: str = "") -> Resolver:
+    """Registries as configuration and flags have them, asked with *login*."""
+    from pinnace.daemon import config, registries
+
     headers = []
     if call.text("user-agent-prefix"):
         headers.append(("User-Agent", f"{call.text('user-agent-prefix')} {_agent()}"))
-    if call.text(f"{prefix}registry-token"):
-        headers.append(("Authorization", f"Bearer {call.text(f'{prefix}registry-token')}"))
+    token = f"{prefix}registry-token"
+    if call.has(token) and call.text(token):
+        headers.append(("Authorization", f"Bearer {call.text(token)}"))
     verify = f"{prefix}tls-verify"
-    return Resolver(
-        found.paths("transfer_config_path"),
-        credentials=credentials(call, reference, prefix),
+    return registries.resolver(
+        config.load(),
+        credentials=login,
+        anonymous=login is None,
         insecure=call.given(verify) and not call.on(verify),
         certificates=call.text(f"{prefix}cert-dir"),
         headers=headers,
