@@ -66,16 +66,30 @@ def bundle(_: Context, arch: str = "", python: str = "3.11") -> None:
     positional=["action", "name"],
     alone=("list",),
     help={
-        "action": "create, start, stop, ssh, list or destroy",
-        "name": "emu-armv6l, emu-armv7l, emu-arm64, emu-amd64; with a word behind for more of a kind",
+        "action": "create, start, stop, ssh, list, destroy; sys-* also snapshot, restore, reset, console, power-cut",
+        "name": "emu-armv6l, sys-arm64 ... (`list` shows all); with a word behind for more of a kind",
+        "tag": "the snapshot's name (snapshot, restore; restore without it: as after the first boot)",
+        "cold": "boot a new board instead of restoring one that booted (start)",
+        "spared": "share of unflushed blocks that a power cut does not lose, 0 to 1",
+        "seed": "which of them: the same number, the same blocks",
         "yes": "install missing Debian packages without asking",
     },
 )
-def board(_: Context, action: str, name: str, yes: bool = False) -> int:
+def board(
+    _: Context,
+    action: str,
+    name: str,
+    tag: str = "",
+    cold: bool = False,
+    spared: float = 0.0,
+    seed: int = 0,
+    yes: bool = False,
+) -> int:
     """Emulated boards. `./inv board ssh NAME -- COMMAND` runs a command on one."""
     from toolkit.boards import command
 
-    return command.run(action, name, words=remainder(), yes=yes)
+    options = command.Options(tag=tag, cold=cold, kept=spared, seed=seed)
+    return command.run(action, name, words=remainder(), yes=yes, options=options)
 
 
 @task(

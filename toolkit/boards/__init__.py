@@ -20,8 +20,13 @@ def names() -> list[str]:
 
 def get(name: str) -> Board:
     """The board called ``name``, whether it is created or not; raises ``UsageError`` for no board."""
-    spec = catalogue.find(name)
     # Late, because a board's supervisor imports this package and lives as long as the board.
+    model = catalogue.find_model(name)
+    if model is not None:
+        from toolkit.boards.system.board import SystemBoard
+
+        return SystemBoard(name, model)
+    spec = catalogue.find(name)
     from toolkit.boards.emulated import EmulatedBoard
 
     return EmulatedBoard(spec)

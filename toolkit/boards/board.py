@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.arch import Arch
+from toolkit.boards import capability
+from toolkit.errors import UsageError
 
 
 class Board(ABC):
@@ -86,13 +88,46 @@ class Board(ABC):
     def create(self, *, yes: bool = False) -> None: ...
 
     @abstractmethod
-    def start(self, *, yes: bool = False) -> None: ...
+    def start(self, *, yes: bool = False, cold: bool = False) -> None:
+        """``cold``: boot it, also where a snapshot could be restored instead."""
 
     @abstractmethod
     def stop(self) -> None: ...
 
     @abstractmethod
     def destroy(self) -> None: ...
+
+    # -- what only a machine of its own can do; the others refuse ------------------------------
+
+    @property
+    def console(self) -> Path:
+        """The file with what it wrote on its serial console."""
+        raise self._cannot(capability.CONSOLE)
+
+    def snapshot(self, tag: str = "kept") -> None:
+        """Keep the running board as ``tag``, memory and disk; it goes on running afterwards."""
+        raise self._cannot(capability.SNAPSHOT)
+
+    def restore(self, tag: str = "") -> None:
+        """Make it what it was at the snapshot ``tag``, or right after its first boot; it runs then."""
+        raise self._cannot(capability.SNAPSHOT)
+
+    def reset(self) -> None:
+        """Press its reset button, and wait until it has booted again."""
+        raise self._cannot(capability.OWN_KERNEL)
+
+    def power_cut(self, *, kept: float = 0.0, seed: int = 0) -> None:
+        """Cut its power: what the board wrote and did not sync is lost. It is off then.
+
+        A share ``kept`` of what its disk had not written for good yet, block by block and chosen by
+        ``seed``, is there nevertheless, as a real disk may have it.
+        """
+        raise self._cannot(capability.POWER_CUT)
+
+    def _cannot(self, word: str) -> UsageError:
+        return UsageError(
+            f"{self.name} does not show {word}", hint="a full-system board does: sys-arm64"
+        )
 
     def ensure_started(self, *, yes: bool = False) -> None:
         """Create and start it, where it is not so already."""

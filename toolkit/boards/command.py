@@ -5,23 +5,41 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from toolkit import boards, console
-from toolkit.boards import machine
+from toolkit.boards import capability, machine
 from toolkit.boards.board import Board
 from toolkit.boards.emulated import created_names
 from toolkit.errors import UsageError
 from toolkit.paths import state_dir
 
 
-def run(action: str, name: str, *, words: list[str], yes: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the flags say: a snapshot's name, whether to boot, how much a power cut spares."""
+
+    tag: str = ""
+    cold: bool = False
+    kept: float = 0.0
+    seed: int = 0
+
+
+def run(action: str, name: str, *, words: list[str], yes: bool, options: Options | None = None) -> int:  # fmt: skip
     """Carry out ``action`` on the board ``name``; returns the exit status."""
+    said = options or Options()
     actions: dict[str, Callable[[Board], int]] = {
-        "create": lambda board: _done(board.create(yes=yes)),
-        "start": lambda board: _start(board, yes),
-        "stop": lambda board: _done(board.stop()),
-        "destroy": lambda board: _done(board.destroy()),
+        "create": lambda board: _did(partial(board.create, yes=yes)),
+        "start": lambda board: _start(board, yes, said.cold),
+        "stop": lambda board: _did(board.stop),
+        "destroy": lambda board: _did(board.destroy),
         "ssh": lambda board: _ssh(board, words),
+        "snapshot": lambda board: _did(partial(board.snapshot, said.tag or "kept")),
+        "restore": lambda board: _did(partial(board.restore, said.tag)),
+        "reset": lambda board: _did(board.reset),
+        "console": _console,
+        "power-cut": lambda board: _did(partial(board.power_cut, kept=said.kept, seed=said.seed)),
     }
     if action == "list":
         _list()
@@ -35,14 +53,15 @@ def run(action: str, name: str, *, words: list[str], yes: bool) -> int:
     return actions[action](boards.get(name))
 
 
-def _done(_: None) -> int:
+def _did(act: Callable[[], None]) -> int:
+    act()
     return 0
 
 
-def _start(board: Board, yes: bool) -> int:
+def _start(board: Board, yes: bool, cold: bool) -> int:
     if not board.is_created:
         board.create(yes=yes)
-    board.start(yes=yes)
+    board.start(yes=yes, cold=cold)
     return 0
 
 
@@ -54,6 +73,12 @@ def _ssh(board: Board, words: list[str]) -> int:
     ).returncode
 
 
+def _console(board: Board) -> int:
+    from toolkit.boards.system import terminal
+
+    return terminal.attach(board)
+
+
 def _list() -> None:
     """Every board that exists or could, and the boards of others that run on this machine."""
     mine = list(dict.fromkeys([*boards.names(), *created_names()]))
@@ -62,9 +87,22 @@ def _list() -> None:
     for name in mine:
         board = boards.get(name)
         state = "running" if board.is_running else "stopped" if board.is_created else "-"
-        address = board.address if board.is_running else ""
-        rows.append((name, state, address, f"Debian {board.release} {board.arch.facts.debian}", ""))
+        where = board.address if board.is_running else ""
+        if where and board.ssh_port != 22:
+            where = f"{where}:{board.ssh_port}"
+        system = f"Debian {board.release} {board.arch.facts.debian}"
+        rows.append((name, state, where, board.tier, system, board.cpu, board.kernel, _lack(board)))
     for record in machine.records():
         if record.alive and record.state != own:
-            rows.append((record.name, "running", record.address, "", f"of {record.state}"))
-    console.table(["board", "state", "address", "system", ""], rows)
+            rows.append((record.name, "running", record.address, "", f"of {record.state}", "", "", ""))  # fmt: skip
+    titles = ["board", "state", "address", "tier", "system", "cpu", "kernel", "cannot show"]
+    console.table(titles, rows)
+    console.note(f"what a board can show: {', '.join(sorted(capability.MEANING))}")
+
+
+def _lack(board: Board) -> str:
+    """What a board cannot show, in few words."""
+    missing = sorted(capability.MEANING.keys() - board.shows)
+    if not board.shows:
+        return "any of it"
+    return ", ".join(missing) if len(missing) <= len(board.shows) else f"more than {', '.join(sorted(board.shows))}"  # fmt: skip

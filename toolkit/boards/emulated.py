@@ -157,7 +157,7 @@ class EmulatedBoard(Board):
                 raise
             step.detail = f"Debian {self.release} {self.arch.facts.debian}"
 
-    def start(self, *, yes: bool = False) -> None:
+    def start(self, *, yes: bool = False, cold: bool = False) -> None:
         config = self.config
         need_machine(f"starting {self.name}", yes=yes)
         with console.step(f"start {self.name}") as step:
@@ -364,4 +364,6 @@ def _need_fit_disk(path: Path) -> None:
 
 def created_names() -> list[str]:
     """The boards that have a disk, by name."""
-    return sorted(path.parent.name for path in state_dir("boards").glob("*/board.json"))
+    # A name with a dot is a board that makes a snapshot right now.
+    found = (path.parent.name for path in state_dir("boards").glob("*/board.json"))
+    return sorted(name for name in found if "." not in name)

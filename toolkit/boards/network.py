@@ -15,8 +15,10 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable
+from pathlib import Path
 
 from toolkit.errors import MissingPrerequisite, PinnaceError, UsageError
+from toolkit.paths import cache_dir
 from toolkit.process import run
 
 BRIDGE = "pinnace0"
@@ -41,6 +43,11 @@ def subnet() -> ipaddress.IPv4Network:
 def gateway() -> str:
     """This machine's address in the boards' network, where the lab registry listens."""
     return str(subnet()[1])
+
+
+def registry_record() -> Path:
+    """The file in which the lab registry says where it listens while it runs."""
+    return cache_dir("lab", "registry") / "running.json"
 
 
 def free_address(preferred: str, taken: Iterable[str]) -> str:

@@ -180,4 +180,4 @@ def _holder() -> str:
 
 
 def _record() -> Path:
-    return _home() / "running.json"
+    return network.registry_record()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 from testinfra.backend.base import BaseBackend
 from testinfra.host import Host
@@ -98,7 +98,7 @@ class RunningBoard:
         """Cut its power: what was not synced is lost. :meth:`start` boots it again."""
         self._need(capability.POWER_CUT)
         self._shell.close()
-        cast(_Machine, self._board).power_cut()
+        self._board.power_cut()
 
     def start(self) -> None:
         """Boot it, where it does not run."""
@@ -108,7 +108,7 @@ class RunningBoard:
     def serial(self) -> str:
         """What its serial console has said since it was started."""
         self._need(capability.CONSOLE)
-        return cast(_Machine, self._board).console.read_text(errors="replace")
+        return self._board.console.read_text(errors="replace")
 
     def discard(self) -> None:
         """End the connection and destroy the board."""
@@ -138,15 +138,6 @@ class RunningBoard:
                 raise HostFailed(f"{self.name} did not come back from its reboot: {problem}")
             self._shell.close()
             time.sleep(0.5)
-
-
-class _Machine(Protocol):
-    """What boards have that show ``power-cut`` and ``console``."""
-
-    def power_cut(self) -> None: ...
-
-    @property
-    def console(self) -> Path: ...
 
 
 class _Backend(BaseBackend):  # type: ignore[misc]

@@ -26,7 +26,7 @@ class Pretended(Board):
     tier = "system"
     cpu = kernel = address = host_key = ""
     is_created = is_running = False
-    ssh_key = known_hosts = Path()
+    ssh_key = known_hosts = console = Path()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,14 +43,14 @@ class Pretended(Board):
 
     def stop(self) -> None: ...
 
-    def start(self, *, yes: bool = False) -> None:
+    def start(self, *, yes: bool = False, cold: bool = False) -> None:
         self._tell("start")
         self.console.write_text("the kernel says hello\n")
 
     def destroy(self) -> None:
         self._tell("destroy")
 
-    def power_cut(self) -> None:
+    def power_cut(self, *, kept: float = 0.0, seed: int = 0) -> None:
         self._tell("cut")
 
     def ssh_command(self, words: Sequence[str] = (), *, terminal: bool = False) -> list[str]:

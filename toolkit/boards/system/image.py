@@ -10,6 +10,7 @@ An image and what it boots with are one entry of the cache, made from Debian pac
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import secrets
@@ -17,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from toolkit import console, debian
 from toolkit.boards import identity, network, recipe
 from toolkit.boards.root import MINBASE, PACKAGES
 from toolkit.boards.system import accounts, configure, initrd, rootfs, tools
+from toolkit.boards.system.choice import remembered
 from toolkit.boards.system.model import Model
 from toolkit.debian import Archive, Deb, kept_tree
 from toolkit.errors import PinnaceError
@@ -73,19 +76,24 @@ class Image:
 
 def build(model: Model) -> Image:
     """The image of ``model``, from the cache or made now: half a minute, and the downloads."""
+    packages = (*MINBASE, *PACKAGES, *_MORE_PACKAGES, model.kernel)
+    inputs = (model.release, model.command_line, *model.modules, *packages, _recipe())
+    return Image(remembered(model.label, inputs, lambda: _built(model, packages, inputs)))
+
+
+def _built(model: Model, packages: Sequence[str], inputs: Sequence[str]) -> Path:
     archive = Archive(model.release, model.arch.facts.debian)
-    debs = archive.resolve([*MINBASE, *PACKAGES, *_MORE_PACKAGES, model.kernel], dependencies=True)
-    busybox = archive.resolve(["busybox-static"])
-    files = (f"{deb.filename} {deb.sha256}" for deb in [*debs, *busybox])
-    key = debian.content_key(model.label, model.command_line, *model.modules, *files, _recipe())
-    entry = cache_dir("system") / f"{model.label}-{key}"
-    return Image(kept_tree(entry, lambda folder: _fill(folder, model, archive, debs)))
+    debs = archive.resolve(packages, dependencies=True)
+    files = (f"{deb.filename} {deb.sha256}" for deb in debs)
+    entry = cache_dir("system") / f"{model.label}-{debian.content_key(*inputs, *files)}"
+    return kept_tree(entry, lambda folder: _fill(folder, model, archive, debs))
 
 
+@functools.cache
 def _recipe() -> str:
-    """The modules that decide what an image holds, as text."""
+    """A digest of the modules that decide what an image holds."""
     parts = (accounts, configure, initrd, rootfs, recipe, sys.modules[__name__])
-    return "\n".join(inspect.getsource(part) for part in parts)
+    return debian.content_key(*(inspect.getsource(part) for part in parts))
 
 
 def _fill(folder: Path, model: Model, archive: Archive, debs: list[Deb]) -> None:

@@ -39,7 +39,9 @@ class Model:
         modules: what the initial RAM disk loads so that the root file system can be mounted.
         console: the kernel's name of the first serial port.
         drive: the kernel's name of the disk; ``partition`` stands before a partition's number.
-        disk, network: the words after ``-device`` for the two; an empty ``network`` comes later.
+        disk, network: the words after ``-device`` for the two.
+        late_network: whether the network card cannot be in a snapshot: it is plugged out before one,
+            and plugged in after a restore.
         parameters: kernel parameters in the first ``cmdline.txt``, besides root and console.
         device_tree: the name of the device tree in the kernel's package; empty where QEMU makes one.
         changed_tree: makes from that device tree the one which the machine is given.
@@ -47,6 +49,7 @@ class Model:
             was restored, before its SSH server is waited for; called with its monitor and a directory
             for files that last as long as it runs.
         restores: whether a snapshot of the machine can be restored at all.
+        hides: what it cannot show, of all that a full-system board shows (toolkit.boards.capability).
     """
 
     label: str
@@ -65,12 +68,14 @@ class Model:
     partition: str = ""
     disk: str = f"virtio-blk-device,drive={DISK}"
     network: str = f"virtio-net-device,netdev={NETWORK}"
+    late_network: bool = False
     parameters: tuple[str, ...] = ()
     device_tree: str = ""
     changed_tree: Callable[[Path, Path], None] | None = None
     before_snapshot: Callable[[Monitor, Path], None] | None = None
     after_restore: Callable[[Monitor, Path], None] | None = None
     restores: bool = True
+    hides: frozenset[str] = frozenset()
 
     @property
     def root_device(self) -> str:

@@ -95,7 +95,7 @@ class Monitor:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise PinnaceError(f"QEMU does not answer on {self._path}")
-            self._socket.settimeout(left)
+            self._socket.settimeout(min(left, 3600))
             try:
                 data = self._socket.recv(65536)
             except TimeoutError:

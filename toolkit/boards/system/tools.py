@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from toolkit.arch import Arch
+from toolkit.boards.system.choice import remembered
 from toolkit.debian import Archive
 from toolkit.debian_program import started_in
 from toolkit.errors import MissingPrerequisite
@@ -34,7 +35,8 @@ MINIMUM_QEMU = (9, 0)
 def folder() -> Path:
     """The directory with all of them and the libraries they need."""
     machine = Arch.from_machine(os.uname().machine)
-    return Archive(SUITE, machine.facts.debian).unpack(_PACKAGES, dependencies=True)
+    archive = Archive(SUITE, machine.facts.debian)
+    return remembered("tools", _PACKAGES, lambda: archive.unpack(_PACKAGES, dependencies=True))
 
 
 def command(program: str) -> list[str]:
@@ -42,16 +44,16 @@ def command(program: str) -> list[str]:
     return list(started_in(folder(), program))
 
 
-@functools.cache
-def qemu(program: str) -> tuple[str, ...]:
-    """The words that start one of QEMU's system emulators, and where it finds its own files.
+def qemu(program: str) -> list[str]:
+    """The words that start one of QEMU's system emulators, and where it finds its own files."""
+    return [*command(f"usr/bin/{program}"), "-L", str(folder() / "usr/share/qemu")]
 
-    Raises :class:`MissingPrerequisite` when it is older than boards need.
-    """
-    words = command(f"usr/bin/{program}")
-    done = subprocess.run([*words, "--version"], capture_output=True, text=True, check=False)
+
+def check_qemu(program: str) -> None:
+    """Raise :class:`MissingPrerequisite` when it is older than boards need, or does not run."""
+    words = [*command(f"usr/bin/{program}"), "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     check_version(program, done.stdout)
-    return (*words, "-L", str(folder() / "usr/share/qemu"))
 
 
 def check_version(program: str, text: str) -> None:

@@ -1,0 +1,110 @@
+"""Getting into a board: waiting for its SSH server, setting what a restored machine has stale."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.boards.system.launch import Run
+from toolkit.errors import PinnaceError
+from toolkit.process import last_line
+
+if TYPE_CHECKING:
+    from toolkit.boards.system.board import SystemBoard
+
+_LAST_LINES = 5
+
+# A restored board has the time and the name of when it was kept; sudo wants the name in /etc/hosts.
+_FRESHEN = """\
+sudo sh -c 'date -u -s @{now} >/dev/null
+if [ "$(cat /etc/hostname)" != {name} ]; then
+    old=$(cat /etc/hostname)
+    sed -i "s/^127.0.1.1.*/127.0.1.1\\t{name}/" /etc/hosts
+    echo {name} > /etc/hostname
+    hostname {name}
+fi'
+"""
+
+
+def wait(board: SystemBoard, run: Run, seconds: float) -> None:
+    """Return when the board has taken a command, which also sets its clock and name.
+
+    Raises :class:`PinnaceError` with the end of its console when it ends or ``seconds`` pass.
+    """
+    deadline = time.monotonic() + seconds
+    problem = "no answer"
+    while time.monotonic() < deadline:
+        if not run.alive:
+            log = (board.console.parent / "supervisor.log").read_text(errors="replace")
+            raise PinnaceError(
+                f"{board.name} ended: {last_line(log)}", hint=last_words(board.console)
+            )
+        # A restored machine answers at once, and each further connection is work for its processor.
+        if not (run.ready.exists() if run.incoming else _greets(run.port)):
+            time.sleep(0.02)
+            continue
+        done = _command(board, _FRESHEN.format(now=f"{time.time():.0f}", name=board.name), 30)
+        if done.returncode == 0:
+            return
+        problem = last_line(done.stderr)
+        time.sleep(0.2)
+    raise PinnaceError(
+        f"{board.name} takes no command after {seconds:.0f} s ({problem}); it was ended",
+        hint=last_words(board.console),
+    )
+
+
+def settle(board: SystemBoard) -> None:
+    """Wait until the board's own start is over, so that a snapshot has nothing of it."""
+    done = _command(board, "systemctl is-system-running --wait; sync", 300)
+    state = done.stdout.strip()
+    if state != "running":
+        failed = _command(board, "systemctl --failed --plain --no-legend", 60).stdout
+        raise PinnaceError(f"{board.name} is {state or 'silent'} after its start: {failed.strip()}")
+
+
+def power_off(board: SystemBoard, run: Run) -> None:
+    """Ask the board to power itself off; one that cannot is killed by the caller."""
+    if _greets(run.port):
+        _command(board, "sudo systemctl poweroff", 30)
+
+
+def last_words(log: Path) -> str:
+    """The end of a board's console, for the hint of an error."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
+            text = stream.read().decode(errors="replace")
+    except FileNotFoundError:
+        text = ""
+    lines = [
+        "".join(char for char in line if char.isprintable()).strip() for line in text.splitlines()
+    ]
+    lines = [line for line in lines if line]
+    return "its console ended with: " + " | ".join(lines[-_LAST_LINES:] or ["nothing"])
+
+
+def _greets(port: int) -> bool:
+    """Whether an SSH server answers. QEMU takes connections before the board listens: its banner counts."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.settimeout(1)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _command(board: SystemBoard, script: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    words = board.ssh_command()
+    options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={min(seconds, 30):.0f}"]
+    command = [*words[:-1], *options, words[-1], script]
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 255, "", "the command took too long")

@@ -1,0 +1,140 @@
+"""Watches over one full-system board: serves its disk, runs QEMU, starts it again when the board reboots.
+
+One small process per running board, in a session of its own. It ends when the board is powered off, or
+its QEMU was killed; QEMU ends when it does. ``python -m toolkit.boards.system.supervisor RECORD``.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from toolkit.boards import network
+from toolkit.boards.system import disk, launch, overlay
+from toolkit.boards.system.launch import NETWORK_DEVICE, Run
+from toolkit.boards.system.qmp import Monitor
+from toolkit.errors import PinnaceError
+
+_RESTORE_SECONDS = 120.0
+_AGAIN = ("guest-reset", "host-qmp-system-reset", "subsystem-reset")
+
+
+def main() -> None:
+    """Entry point: the argument is the file with the board's :class:`~toolkit.boards.system.launch.Run`."""
+    run = Run.read(Path(sys.argv[1]))
+    if run is None:
+        sys.exit(f"there is no board in {sys.argv[1]}")
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(run.disk_socket))
+            server.listen(1)
+            incoming = run.incoming
+            while _boot(run, server, incoming) in _AGAIN:
+                incoming = ""
+    except (PinnaceError, OSError) as problem:
+        print(problem, file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _boot(run: Run, server: socket.socket, incoming: str) -> str:
+    """One life of the machine, from power on to off or reset; returns why it ended."""
+    # A restored machine has its kernel running already.
+    command_line = "" if incoming else overlay.command_line(Path(run.disk))
+    words = launch.command(run, incoming, command_line, _forwarder())
+    cache = disk.WriteCache(Path(run.disk))
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, cwd="/") as qemu:
+        serving = threading.Thread(target=_serve, args=(run, server, cache, qemu), daemon=True)
+        serving.start()
+        try:
+            with Monitor(run.own_monitor) as monitor:
+                _begin(run, incoming, monitor)
+                return _reason(monitor, qemu)
+        except PinnaceError:
+            with suppress(subprocess.TimeoutExpired):
+                qemu.wait(5)
+                return "killed"
+            raise
+        finally:
+            qemu.kill()
+            qemu.wait()
+            serving.join()
+            cache.close()
+
+
+def _serve(run: Run, server: socket.socket, cache: disk.WriteCache, qemu: subprocess.Popen[bytes]) -> None:  # fmt: skip
+    server.settimeout(1)
+    while qemu.poll() is None:
+        with suppress(TimeoutError):
+            connection, _ = server.accept()
+            break
+    else:
+        return
+    connection.settimeout(None)
+    with connection:
+        if not disk.serve(connection, cache):
+            spared = json.loads(run.loss.read_text()) if run.loss.exists() else {}
+            lost = cache.lose(**spared)
+            print(f"the power was cut: {lost} unflushed blocks are lost", file=sys.stderr, flush=True)  # fmt: skip
+
+
+def _begin(run: Run, incoming: str, monitor: Monitor) -> None:
+    """Bring a restored machine to where it was, and let it go on."""
+    model = run.model
+    if incoming:
+        migrate(monitor, "migrate-incoming", Path(incoming), _RESTORE_SECONDS)
+        if model.after_restore:
+            model.after_restore(monitor, Path(run.folder))
+    if model.late_network:
+        plug(monitor, model.network)
+    if incoming:
+        monitor.execute("cont")
+        run.ready.touch()
+
+
+def plug(monitor: Monitor, device: str) -> None:
+    """Plug in a network card that is described as after ``-device``."""
+    driver, *options = device.split(",")
+    arguments = dict(option.split("=", 1) for option in options)
+    monitor.execute("device_add", {"driver": driver, "id": NETWORK_DEVICE, **arguments})
+
+
+def migrate(monitor: Monitor, command: str, file: Path, seconds: float) -> None:
+    """Save the machine's memory and devices in ``file``, or load them; returns when it is done."""
+    capability = {"capability": "mapped-ram", "state": True}
+    monitor.execute("migrate-set-capabilities", {"capabilities": [capability]})
+    monitor.execute(command, {"uri": f"file:{file}"})
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status = monitor.execute("query-migrate")
+        if status.get("status") == "completed":
+            return
+        if status.get("status") in ("failed", "cancelled"):
+            raise PinnaceError(f"{command} failed: {status.get('error-desc', 'no reason given')}")
+        time.sleep(0.01)
+    raise PinnaceError(f"{command} of {file} took longer than {seconds:.0f} s")
+
+
+def _reason(monitor: Monitor, qemu: subprocess.Popen[bytes]) -> str:
+    """Wait for the machine's end, however long it runs; why it ended."""
+    event = monitor.wait_for("SHUTDOWN", float("inf"))
+    with suppress(subprocess.TimeoutExpired):
+        qemu.wait(30)
+    return str(event["data"]["reason"])
+
+
+def _forwarder() -> str:
+    script = Path(__file__).with_name("forward.py")
+    words: Sequence[str] = [sys.executable, "-IS", str(script), str(network.registry_record())]
+    return shlex.join(words).replace(",", ",,")
+
+
+if __name__ == "__main__":
+    main()
