@@ -2,7 +2,7 @@
 
 Every write of the file system above reaches this program as one request, and every flush of the disk's
 cache as an fsync. From the log the disk can be made as a power cut would have left it at any moment:
-what was flushed is there; of what came later, any part, in any order, even half a write.
+what was flushed is there; of what came later, any part, in any order, even a part of a write.
 
 Only what is needed of FUSE is spoken (linux/fuse.h, protocol 7.31): the root of the mount is the file.
 """
@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 from pinnace.linux import mount
 
-_SECTOR = 512
+_PAGE = 4096
+"""What a card writes wholly or not at all; ext4 relies on that for its superblock."""
 _MAX_WRITE = 1 << 20
 _IN_HEADER = struct.Struct("<IIQQIIII")
 _OUT_HEADER = struct.Struct("<IiQ")
@@ -125,7 +126,16 @@ def make_ext4(image: Path, size: int) -> None:
     """An empty ext4 of ``size`` bytes, with nothing left to be initialised later."""
     with image.open("wb") as file:
         file.truncate(size)
-    command = ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(image)]
+    command = [
+        "mkfs.ext4",
+        "-q",
+        "-F",
+        "-b",
+        str(_PAGE),
+        "-E",
+        "lazy_itable_init=0,lazy_journal_init=0",
+        str(image),
+    ]
     subprocess.run(command, check=True)
 
 
@@ -165,8 +175,8 @@ class PowerCuts:
         self._chance.shuffle(kept)
         if kept and self._chance.random() < 0.3:
             torn = kept[-1]
-            sectors = self._chance.randrange(0, len(torn.data) // _SECTOR + 1)
-            kept[-1] = Write(torn.offset, torn.data[: sectors * _SECTOR])
+            pages = self._chance.randrange(0, len(torn.data) // _PAGE + 1)
+            kept[-1] = Write(torn.offset, torn.data[: pages * _PAGE])
         return kept
 
 

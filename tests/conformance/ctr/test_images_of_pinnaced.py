@@ -141,6 +141,23 @@ def test_credentials(ctr: Ours, tmp_path: Path) -> None:
         assert "not found" in right.stderr
 
 
+def test_push_under_another_name_and_pull_it_back(ctr: Ours, tmp_path: Path) -> None:
+    ctr.ok("image", "import", str(ctr.world.archive))
+    with RegistryServer(tmp_path / "data", users={"ann": "secret"}) as server:
+        name = f"{server.host}/lab/pushed:1"
+        login = ("--plain-http", "--user", "ann:secret")
+        shown = ctr.ok("image", "push", *login, name, IMAGE)
+        assert "done: " in shown
+        assert ctr("image", "push", "--plain-http", name, IMAGE).returncode == 1
+        missing = ctr("image", "push", *login, name)
+        assert missing.returncode == 1
+        assert f'image "{name}": not found' in missing.stderr
+        ctr.ok("image", "rm", "--sync", IMAGE)
+        ctr.ok("image", "pull", *login, name)
+        assert ctr.ok("image", "ls", "-q") == f"{name}\n"
+    ctr.ok("image", "rm", "--sync", name)
+
+
 def test_import_tag_export(ctr: Ours, tmp_path: Path) -> None:
     shown = ctr.ok("image", "import", str(ctr.world.archive))
     assert f"unpacking {IMAGE} (sha256:" in shown

@@ -42,6 +42,7 @@ _IMAGES = (
     _leaf("label", "images.label", "set and clear labels of an image"),
     _leaf("list", "images.list", "list images", "ls"),
     _leaf("pull", "images.pull", "fetch an image from a registry and unpack it"),
+    _leaf("push", "images.push", "send an image to a registry"),
     _leaf("tag", "images.tag", "give an image further names"),
 )
 _LEASES = (
