@@ -1,0 +1,59 @@
+"""The plugin as somebody else has it: installed on its own, in a project that knows nothing of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolkit.build import zig
+from toolkit.paths import PROJECT
+
+pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment's Python, with the plugin and what it depends on."""
+    folder = tmp_path_factory.mktemp("plugin")
+    # pip leaves its traces beside what it builds.
+    shutil.copytree(PROJECT / "toolkit", folder / "toolkit", symlinks=True)
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    found = folder / "venv" / "bin" / "python"
+    install = ["-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([found, *install, folder / "toolkit" / "pytest_boards"], check=True)
+    return found
+
+
+def test_the_wheel_brings_what_it_needs_and_no_more(python: Path) -> None:
+    program = (
+        "import importlib.util as u, toolkit.pytest_boards.plugin, toolkit.boards.emulated;"
+        "print([name for name in ('fabric', 'invoke', 'pinnace', 'roles') if u.find_spec(name)])"
+    )
+    done = subprocess.run(
+        [python, "-c", program], cwd="/", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_example_passes_on_the_chosen_boards(
+    python: Path, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    project = tmp_path / "greenhouse"
+    shutil.copytree(PROJECT / "examples" / "greenhouse", project)
+    chosen = pytestconfig.getoption("--boards") or "emu-amd64"
+    report = tmp_path / "boards.json"
+    done = subprocess.run(
+        [python, "-m", "pytest", "--boards", chosen, f"--boards-report={report}"],
+        cwd=project, env={**os.environ, "ZIG": str(zig.compiler())},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(report.read_text())["tests"]
+    ran = {row["board"] for row in told if row["outcome"] == "passed"}
+    assert chosen == "all" or ran == set(chosen.split(","))
