@@ -17,7 +17,6 @@ import pytest
 from pinnace.errors import Error
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
 from pinnace.runc import container
-from pinnace.runc.create import DEFAULTS, Options
 from pinnace.spec import oci
 from toolkit.build import bundle
 from toolkit.debian import Archive
@@ -119,12 +118,12 @@ class Box:
         found: dict[str, Any] = self.spec["linux"]
         return found
 
-    def create(self, *args: str, options: Options = DEFAULTS) -> container.Created:
+    def create(self, *args: str) -> container.Created:
         if args:
             self.set_args(*args)
         (self.bundle / "config.json").write_text(json.dumps(self.spec))
         with self._streams() as stdio:
-            return container.create(self.id, str(self.bundle), self.state_root, stdio, options)
+            return container.create(self.id, str(self.bundle), self.state_root, stdio)
 
     @contextlib.contextmanager
     def _streams(self) -> Iterator[container.Stdio]:

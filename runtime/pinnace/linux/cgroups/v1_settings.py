@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pinnace.errors import InvalidArgument
+from pinnace.linux.cgroups import convert
 from pinnace.linux.cgroups.setting import Setting
+
+_MAX_SWAPPINESS = 100  # config-linux.md; newer kernels would take 200
 
 _MEMORY = (
     ("limit", "memory.limit_in_bytes"),
@@ -33,7 +37,10 @@ _WEIGHTS = (("weight", "blkio.weight", "blkio.bfq.weight"), ("leafWeight", "blki
 
 
 def settings(resources: dict[str, Any]) -> list[Setting]:
-    """Everything of ``resources`` but its device rules; 0 and what is missing mean "leave it"."""
+    """Everything of ``resources`` but its device rules; 0 and what is missing mean "leave it".
+
+    Raises InvalidArgument.
+    """
     return [
         *_memory(resources.get("memory") or {}),
         *_cpu(resources.get("cpu") or {}),
@@ -59,6 +66,8 @@ def _memory(memory: dict[str, Any]) -> Iterator[Setting]:
         file = "memory.kmem.limit_in_bytes"
         yield Setting("memory", file, str(kernel), is_unlimited=kernel < 0, ignored=text)
     if limits.get("swappiness") is not None:
+        if not 0 <= limits["swappiness"] <= _MAX_SWAPPINESS:
+            raise InvalidArgument("memory.swappiness must be 0 to 100")
         yield Setting("memory", "memory.swappiness", str(limits["swappiness"]))
     if limits.get("disableOOMKiller"):
         yield Setting("memory", "memory.oom_control", "1")
@@ -68,6 +77,12 @@ def _memory(memory: dict[str, Any]) -> Iterator[Setting]:
 
 
 def _cpu(cpu: dict[str, Any]) -> Iterator[Setting]:
+    shares = cpu.get("shares") or 0
+    if shares and not convert.MIN_SHARES <= shares <= convert.MAX_SHARES:
+        # The kernel would take it and do something else.
+        raise InvalidArgument(
+            f"cpu.shares must be {convert.MIN_SHARES} to {convert.MAX_SHARES}, not {shares}"
+        )
     for key, controller, file in _CPU:
         value = cpu.get(key)
         if value or (key == "burst" and value is not None):

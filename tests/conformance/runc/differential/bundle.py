@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pinnace.spec import oci
+from toolkit.arena import remove_cgroups
 
 ID = "pinnace-table"
 """Every runtime names its container so, one after the other."""
@@ -34,6 +35,7 @@ class Bundle:
     def renew(self) -> None:
         """An empty root but for ``/bin``, an empty volume, the default configuration."""
         shutil.rmtree(self.place, ignore_errors=True)
+        remove_cgroups(self._cgroup)  # crun leaves one, with its limits, when it can't start
         for directory in ("bin", "dev", "etc", "proc", "sys", "tmp", "data"):
             (self.root / directory).mkdir(parents=True)
         for name, program in self._programs.items():

@@ -156,4 +156,63 @@ KNOWN = (
         "crun", "mounts", r"^/mnt ", "crun sets shared and unbindable only for the host's side",
         rows=r"bind-(shared|unbindable)",
     ),
+    # Resources
+    Difference(
+        "runc", "mounts", r"^/sys/fs/cgroup / tmpfs",
+        "a cgroup mount that is to be read-only has a read-only tmpfs above its hierarchies; runc's is writable",
+        rows="resources-.*",
+    ),
+    Difference(
+        "crun", "mounts", r"^/sys/fs/cgroup / tmpfs", "as runc's; the tmpfs has another name and size",
+        rows="resources-.*",
+    ),
+    Difference(
+        "runc", "read:.*kmem.tcp.*", EVERY, "runc ignores memory.kernelTCP with a warning; the kernel has the limit",
+        rows="resources-memory-tcp",
+    ),
+    Difference(
+        "runc", "result", EVERY,
+        "runc and crun take a limit on kernel memory that the kernel no longer has; here that is an error",
+        rows="resources-memory-kernel",
+    ),
+    Difference(
+        "crun", "result", EVERY,
+        "runc and crun take a limit on kernel memory that the kernel no longer has; here that is an error",
+        rows="resources-memory-kernel",
+    ),
+    Difference(
+        "crun", "result", EVERY, "0 is no limit (runc); crun limits the container to nothing",
+        rows="resources-memory-zero",
+    ),
+    Difference(
+        "crun", "result", EVERY, "swappiness is 0 to 100 (config-linux.md); crun lets the kernel take more",
+        rows="resources-memory-swappiness-too-high",
+    ),
+    Difference(
+        "crun", "result", EVERY, "shares are 2 to 262144; crun lets the kernel change others in silence",
+        rows="resources-cpu-shares-(below|beyond)",
+    ),
+    Difference(
+        "runc", "read:.*devices.list", r"^c 10:200 rwm",
+        "runc and crun let every container use /dev/net/tun, where one exists; here it takes a rule",
+        rows="resources-devices-.*",
+    ),
+    Difference(
+        "crun", "read:.*devices.list", r"^c 10:200 rwm",
+        "runc and crun let every container use /dev/net/tun, where one exists; here it takes a rule",
+        rows="resources-devices-.*",
+    ),
+    Difference(
+        "runc", "read:.*devices.list", r"^c 10:200 r$",
+        "here it takes a rule, and the rule is no more than it says", rows="resources-devices-read-only",
+    ),
+    Difference(
+        "crun", "read:.*devices.list", r"^c 5:1 rwm",
+        "crun lets every container use the machine's console; runc and ours give it its own terminal only",
+        rows="resources-devices-.*",
+    ),
+    Difference(
+        "crun", "read:.*devices.list", r"^c 10:200 r$",
+        "here it takes a rule, and the rule is no more than it says", rows="resources-devices-read-only",
+    ),
 )  # fmt: skip

@@ -25,6 +25,9 @@ def read(observed: Observed, host: Mapping[str, str]) -> Report:
     sections["mounts"] = _mounts(sections["mounts"])
     sections["namespaces"] = _namespaces(sections["namespaces"], host)
     sections["descriptors"] = _NUMBERED.sub("", sections["descriptors"])
+    for name in sections:
+        if name.endswith("/devices.list"):  # of rules that only allow, whose order says nothing
+            sections[name] = "\n".join(sorted(sections[name].splitlines()))
     sections["result"] = f"exit status {observed.status}"
     sections["hooks"] = observed.hooks
     return sections

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.conformance.runc.differential.rows import identity, mounts, namespaces, process
+from tests.conformance.runc.differential.rows import (
+    identity,
+    mounts,
+    namespaces,
+    process,
+    resources,
+)
 from tests.conformance.runc.differential.table import Row
 
-ROWS: list[Row] = [*process.ROWS, *identity.ROWS, *mounts.ROWS, *namespaces.ROWS]
+ROWS: list[Row] = [*process.ROWS, *identity.ROWS, *mounts.ROWS, *namespaces.ROWS, *resources.ROWS]
