@@ -102,7 +102,7 @@ def board(
     },
 )
 def bench(_: Context, name: str = "", json: bool = False, plot: bool = False) -> None:
-    """Measure beside the peers: Debian's containerd and runc."""
+    """Measure beside the peers: Debian's containerd, runc and crun."""
     from benchmarks import command
 
     command.run(name, as_json=json, plot=plot)

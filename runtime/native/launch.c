@@ -41,6 +41,19 @@
 #define REPLY_MAX 4096
 #define EXIT_LOST 125 /* the keeper went away while the command ran; as env(1) and docker use it */
 
+#define SEALED "PINNACE_SEALED" /* this process's id: Python need not make sure that its file can't be written */
+
+/* Numbers of the kernel's interface (include/uapi/linux/mount.h), the same for every architecture; the headers of
+ * some C libraries are older. */
+#define CALL_OPEN_TREE 428
+#define CALL_MOUNT_SETATTR 442
+#define CLONE_TREE 1
+#define READ_ONLY 1
+
+struct attributes {
+    uint64_t set, clear, propagation, user_namespace;
+};
+
 extern char **environ;
 
 /* Text being made. The first pass, without storage, only counts; the second fills. */
@@ -484,6 +497,33 @@ static void run_warm(int fd, char **argv, unsigned mask, const char *release)
     _exit(EXIT_LOST);
 }
 
+/* Executes a program from a read-only mount of that one file, which is in nobody's mount table: a container that
+ * finds this process as /proc/PID/exe can't write to the host's program through it (CVE-2019-5736), and Python need
+ * not copy and start itself a second time for that (pinnace/linux/sealed.py, which reads SEALED). Returns when the
+ * kernel, or this user's rights, do not do it. */
+static void exec_read_only(const char *program, char **words)
+{
+    struct attributes attributes = {.set = READ_ONLY};
+    char path[] = "/proc/self/fd/0000000000", pid[12];
+    struct text out = {.data = (unsigned char *)path, .used = sizeof "/proc/self/fd/" - 1};
+    int fd = (int)syscall(CALL_OPEN_TREE, AT_FDCWD, program, CLONE_TREE | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (syscall(CALL_MOUNT_SETATTR, fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0) {
+        put_number(&out, (unsigned)fd);
+        put(&out, 0);
+        out.data = (unsigned char *)pid;
+        out.used = 0;
+        put_number(&out, (unsigned)getpid());
+        put(&out, 0);
+        if (setenv(SEALED, pid, 1) == 0)
+            execv(path, words);
+        unsetenv(SEALED);
+    }
+    close(fd);
+}
+
 /* Executes Python directly. Returns only when that is not possible. */
 static void run_cold(char **argv, const char *release)
 {
@@ -504,6 +544,7 @@ static void run_cold(char **argv, const char *release)
     memcpy(words + 3, argv, (count + 1) * sizeof *words);
     for (size_t i = 0; i < sizeof pythons / sizeof pythons[0]; i++) {
         words[0] = (char *)(uintptr_t)pythons[i]; /* Python would look a bare name up in the caller's PATH */
+        exec_read_only(pythons[i], words);
         execv(pythons[i], words);
     }
 }

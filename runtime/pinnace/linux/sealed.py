@@ -1,15 +1,25 @@
-"""Running the interpreter from a sealed copy of itself in memory.
+"""Running the interpreter from where nobody can write to it.
 
 A container's first process is, until it executes the container's program, this interpreter: its
 ``/proc/self/exe`` is the host's Python, and a hostile image can make the runtime execute that again and
-write to it later (CVE-2019-5736). A memfd that is sealed against writing can't be changed by anybody.
+write to it later (CVE-2019-5736). Executed from a read-only mount of that one file, which is in no mount table and so
+can't be changed by anybody, or from a memory file that is sealed against writing, it is out of reach. The launcher
+does the former before Python starts (``runtime/native/launch.c``).
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
+import struct
 import sys
+
+from pinnace.linux import libc
+
+_OPEN_TREE_CLONE = 1
+_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_ATTRIBUTE_READ_ONLY = 1
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -17,31 +27,38 @@ _MARK = "PINNACE_SEALED"
 """Set across the one exec: where the seals can't be read back it keeps us from trying forever."""
 
 
-def is_sealed() -> bool:
-    """Whether this process's program file can't be written by anyone."""
-    fd = os.open("/proc/self/exe", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS == _SEALS
-    except OSError:
-        return False  # an ordinary file has no seals
-    finally:
-        os.close(fd)
+_done = False  # in this process, or the one that it was forked from
 
 
 def run_from_memory() -> None:
-    """Execute this very command again from a sealed copy of the interpreter; at once back when it is one.
+    """Execute this very command again from where nobody can write; at once back when that was done.
 
-    Raises OSError where memory files can't be made or executed.
+    Raises OSError where neither read-only mounts nor memory files can be made and executed.
     """
-    marked = os.environ.pop(_MARK, "") == str(os.getpid())
-    if marked or is_sealed():
+    global _done
+    if os.environ.pop(_MARK, "") == str(os.getpid()):
+        _done = True
+    if _done:
         return
-    fd = _sealed_copy("/proc/self/exe")  # sys.executable is what the caller's PATH says
     os.environ[_MARK] = str(os.getpid())
-    # The program's own name stays: Python finds its library by it.
-    os.execve(  # noqa: S606 (ourselves)
-        f"/proc/self/fd/{fd}", [sys.executable, *sys.orig_argv[1:]], os.environ
+    # sys.executable is what the caller's PATH says, and stays the name: Python finds its library by it.
+    words = [sys.executable, *sys.orig_argv[1:]]
+    for make in (_read_only, _sealed_copy):
+        try:
+            os.execve(f"/proc/self/fd/{make('/proc/self/exe')}", words, os.environ)  # noqa: S606 (ourselves)
+        except OSError:
+            if make is _sealed_copy:
+                raise
+
+
+def _read_only(path: str) -> int:
+    """A read-only mount of the file ``path`` alone, in no mount table. Raises OSError before Linux 5.12."""
+    mount = libc.syscall(
+        "open_tree", libc.SYS_OPEN_TREE, _AT_FDCWD, path, _OPEN_TREE_CLONE | os.O_CLOEXEC
     )
+    attributes = ctypes.create_string_buffer(struct.pack("=4Q", _ATTRIBUTE_READ_ONLY, 0, 0, 0), 32)
+    libc.syscall("mount_setattr", libc.SYS_MOUNT_SETATTR, mount, "", _AT_EMPTY_PATH, attributes, 32)
+    return mount
 
 
 def _sealed_copy(path: str) -> int:

@@ -20,7 +20,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import socket
 import struct
 from collections.abc import Iterator
@@ -124,7 +123,10 @@ class ContainerState:
 
     def remove(self) -> None:
         """Forget the container: remove its directory, then let go of its lock."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.directory):
+                os.unlink(entry.path)
+            os.rmdir(self.directory)
         self.release()
 
     def release(self) -> None:

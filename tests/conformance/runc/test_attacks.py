@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
+import json
 import os
 import stat
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +274,45 @@ def test_the_passwd_of_an_image_is_not_a_trap(box: Box, host: Path) -> None:
     (box.root / "etc").mkdir()
     os.mkfifo(box.root / "etc/passwd")
     assert box.sh("echo $HOME").output == "/\n"
+
+
+@pytest.mark.parametrize("way", ["cold", "warm"])
+def test_the_interpreter_cannot_be_written_to(
+    box: Box, release: Path, keeper: Path, way: str
+) -> None:
+    """CVE-2019-5736 from the side of who got hold of /proc/PID/exe."""
+    words = [str(release / "bin/runc"), "--root", box.state_root]
+    box.set_args("sleep", "100")
+    (box.bundle / "config.json").write_text(json.dumps(box.spec))
+    environment = {**os.environ, "PINNACE_KEEPER": str(keeper) if way == "warm" else ""}
+    # Through the keeper the runtime itself is looked at: it waits for its container.
+    command = ["run" if way == "warm" else "create", box.id]
+    with subprocess.Popen([*words, *command], cwd=box.bundle, env=environment) as running:
+        pid = _runtime_process(box, running.pid, way)
+        fd = os.open(f"/proc/{pid}/exe", os.O_RDONLY)
+        try:
+            size = os.fstat(fd).st_size
+            for path in (f"/proc/{pid}/exe", f"/proc/self/fd/{fd}"):
+                # To the length that it has: should the attack succeed, nothing is lost.
+                with pytest.raises(OSError, match=r"Read-only|not permitted"):
+                    os.truncate(path, size)
+            container.kill(box.id, box.state_root, "KILL")
+        finally:
+            os.close(fd)
+
+
+def _runtime_process(box: Box, launcher: int, way: str) -> int:
+    """A process of the runtime: the one that waits to become the program, or the one that waits for that."""
+    deadline = time.monotonic() + 20
+    wanted = "created" if way == "cold" else "running"
+    while True:
+        with contextlib.suppress(Error):
+            if box.state()["status"] == wanted:
+                break
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    pid = int(box.state()["pid"])
+    if way == "cold":
+        return pid
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(")")[2].split()[1])
