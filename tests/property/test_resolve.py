@@ -213,3 +213,14 @@ def test_nothing_is_made_outside_of_a_changing_tree(
     assert os.listdir(tmp_path / "outside") == ["secret"]
     made = [name for place in ("swing", "outside") for name in os.listdir(changing / place)]
     assert len(made) > 4
+
+
+def test_who_makes_directories_by_path_is_led_out(changing: Path, tmp_path: Path) -> None:
+    """The attack behind the test above, against what runtimes did before."""
+    deadline = time.monotonic() + 20
+    number = 0
+    while len(os.listdir(tmp_path / "outside")) == 1:
+        number += 1
+        with contextlib.suppress(OSError):
+            os.mkdir(f"{changing}/swing/{number}")
+        assert time.monotonic() < deadline, "the attack never worked"

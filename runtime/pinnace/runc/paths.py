@@ -11,7 +11,8 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from pinnace.linux import resolve
+from pinnace.errors import Error
+from pinnace.linux import libc, resolve
 from pinnace.linux.kernel import Kernel
 
 
@@ -34,6 +35,20 @@ class Root:
     def existing(self, path: str) -> Iterator[str]:
         """``path`` as something to act on; raises FileNotFoundError when it is not there."""
         yield from _held(resolve.open_in_root(self.fd, path, kernel=self.kernel))
+
+    @contextlib.contextmanager
+    def mounted(self, path: str, place: str, source: int) -> Iterator[str]:
+        """``path`` looked up again, once the file behind ``source`` was mounted on ``place``.
+
+        Options, read-only above all, are for that very mount: who can change the tree meanwhile could
+        put another in its place and keep a volume writable. Raises Error when that happened.
+        """
+        with self.existing(path) as found:
+            fd = descriptor(found)
+            is_new = libc.mount_id(fd) != libc.mount_id(descriptor(place))
+            if not is_new or not os.path.samestat(os.fstat(fd), os.fstat(source)):
+                raise Error(f"{path} was changed while it was mounted")
+            yield found
 
     @contextlib.contextmanager
     def directory(self, path: str, mode: int = 0o755) -> Iterator[str]:

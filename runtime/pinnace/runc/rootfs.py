@@ -99,8 +99,6 @@ def _mount_one(
         _bind(kernel, root, item.get("source") or "", target, parsed, bundle)
         return
     _check_below_proc(root, target)
-    if kind in ("proc", "sysfs"):
-        _check_ordinary(root, target, kind)
     if kind in ("cgroup", "cgroup2"):
         mount_cgroups(kernel, root, target, parsed, spec, cgroup)
         return
@@ -114,6 +112,8 @@ def _mount_filesystem(
     data = parsed.data
     with root.directory(target) as place:
         _check_below_proc(root, target, place)
+        if kind in ("proc", "sysfs"):
+            _check_ordinary(root, target, place, kind)
         if kind == "tmpfs" and "mode=" not in data:
             mode = stat.S_IMODE(os.stat(descriptor(place)).st_mode)
             data = ",".join(part for part in (data, f"mode={mode:o}") if part)
@@ -126,7 +126,9 @@ def _mount_filesystem(
             copyup.restore(descriptor(place), copied)
             if parsed.flags & mnt.MS_RDONLY:
                 kernel.mount("", place, "", parsed.flags | mnt.MS_BIND | mnt.MS_REMOUNT)
-    _finish_mount(kernel, root, target, parsed)
+    if parsed.propagation or any(parsed.recursive):
+        with root.existing(target) as place:
+            _set_propagation(kernel, place, parsed)
 
 
 def _bind(
@@ -134,16 +136,19 @@ def _bind(
 ) -> None:
     if parsed.data:
         raise InvalidArgument(f"mount {target}: a bind mount has no option {parsed.data!r}")
-    source = os.path.join(bundle, source)
-    holder = root.directory if os.path.isdir(source) else root.file
-    os.stat(source)  # a missing source is named as such, and no target is made for it
-    with holder(target) as place:
-        _check_below_proc(root, target, place)
-        kernel.mount(source, place, "", parsed.flags & _BIND | mnt.MS_BIND)
-    with root.existing(target) as place:
-        if parsed.flags & ~_BIND or parsed.clear:
-            remount_bind(kernel, place, parsed.flags & ~_BIND)
-    _finish_mount(kernel, root, target, parsed)
+    # A missing source is named as such, and no target is made for it.
+    origin = os.open(os.path.join(bundle, source), os.O_PATH | os.O_CLOEXEC)
+    try:
+        holder = root.directory if stat.S_ISDIR(os.fstat(origin).st_mode) else root.file
+        with holder(target) as place:
+            _check_below_proc(root, target, place)
+            kernel.mount(f"/proc/self/fd/{origin}", place, "", parsed.flags & _BIND | mnt.MS_BIND)
+            with root.mounted(target, place, origin) as covered:
+                if parsed.flags & ~_BIND or parsed.clear:
+                    remount_bind(kernel, covered, parsed.flags & ~_BIND)
+                _set_propagation(kernel, covered, parsed)
+    finally:
+        os.close(origin)
 
 
 def remount_bind(kernel: Kernel, place: str, flags: int) -> None:
@@ -156,21 +161,17 @@ def remount_bind(kernel: Kernel, place: str, flags: int) -> None:
         kernel.mount("", place, "", flags | locked)
 
 
-def _finish_mount(kernel: Kernel, root: Root, target: str, parsed: MountOptions) -> None:
-    if not parsed.propagation and not any(parsed.recursive):
-        return
-    with root.existing(target) as place:
-        for propagation in parsed.propagation:
-            kernel.mount("", place, "", propagation)
-        if any(parsed.recursive):
-            kernel.mount_setattr(place, *parsed.recursive)
+def _set_propagation(kernel: Kernel, place: str, parsed: MountOptions) -> None:
+    for propagation in parsed.propagation:
+        kernel.mount("", place, "", propagation)
+    if any(parsed.recursive):
+        kernel.mount_setattr(place, *parsed.recursive)
 
 
-def _check_ordinary(root: Root, target: str, kind: str) -> None:
+def _check_ordinary(root: Root, target: str, place: str, kind: str) -> None:
     """/proc and /sys go on plain directories: a symlink there would fake them (CVE-2019-19921)."""
-    with root.directory(target) as place:
-        if os.readlink(place) != os.path.normpath(root.path + target):
-            raise Error(f"filesystem {kind!r} must be mounted on ordinary directory {target}")
+    if os.readlink(place) != os.path.normpath(root.path + target):
+        raise Error(f"filesystem {kind!r} must be mounted on ordinary directory {target}")
 
 
 def _check_below_proc(root: Root, target: str, place: str | None = None) -> None:
@@ -198,7 +199,7 @@ def protect(
     for path in linux.get("readonlyPaths") or ():
         with _if_there(), root.existing(path) as place:
             kernel.mount(place, place, "", _BIND)
-            with root.existing(path) as covered:
+            with root.mounted(path, place, descriptor(place)) as covered:
                 remount_bind(kernel, covered, mnt.MS_RDONLY | os.statvfs(covered).f_flag & 0xE)
     _mask_all(kernel, root, linux.get("maskedPaths") or ())
     flags = mnt.MS_RDONLY if spec["root"].get("readonly") else 0
@@ -228,7 +229,7 @@ def _mask_all(kernel: Kernel, root: Root, paths: Iterable[str]) -> None:
                     null, own = _null_device(kernel, root)
                 kernel.mount(f"/proc/self/fd/{null}", place, "", mnt.MS_BIND)
                 if not own:
-                    with root.existing(path) as covered:
+                    with root.mounted(path, place, null) as covered:
                         remount_bind(kernel, covered, mnt.MS_RDONLY)
     finally:
         if null >= 0:

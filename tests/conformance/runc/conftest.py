@@ -17,6 +17,7 @@ import pytest
 from pinnace.errors import Error
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
 from pinnace.runc import container
+from pinnace.runc.create import DEFAULTS, Options
 from pinnace.spec import oci
 from toolkit.build import bundle
 from toolkit.debian import Archive
@@ -118,12 +119,12 @@ class Box:
         found: dict[str, Any] = self.spec["linux"]
         return found
 
-    def create(self, *args: str) -> container.Created:
+    def create(self, *args: str, options: Options = DEFAULTS) -> container.Created:
         if args:
             self.set_args(*args)
         (self.bundle / "config.json").write_text(json.dumps(self.spec))
         with self._streams() as stdio:
-            return container.create(self.id, str(self.bundle), self.state_root, stdio)
+            return container.create(self.id, str(self.bundle), self.state_root, stdio, options)
 
     @contextlib.contextmanager
     def _streams(self) -> Iterator[container.Stdio]:

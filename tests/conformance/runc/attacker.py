@@ -1,0 +1,92 @@
+"""An attacker who acts at the very moment that decides: between two system calls of the runtime.
+
+Each attack can also be carried out against the runtime as it would be without its defence, to show that it is
+one: a test that can't fail shows nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pinnace.linux import mountinfo
+from pinnace.linux.kernel import Kernel
+
+
+class Attacker:
+    """Waits in the host's mount namespace, as a process of another container with the same volume does."""
+
+    def __init__(self, scratch: Path, attack: Callable[[], None]) -> None:
+        self._go, self._done, self._end = (scratch / name for name in ("go", "done", "end"))
+        self._attack = attack
+        self._thread = threading.Thread(target=self._wait)
+        self._thread.start()
+
+    def _wait(self) -> None:
+        while not self._end.exists():
+            if self._go.exists():
+                self._attack()
+                self._done.touch()
+                return
+            time.sleep(0.001)
+
+    def strike(self) -> None:
+        """Called by the runtime's process, which is inside already: have it done, and wait for that."""
+        self._go.touch()
+        deadline = time.monotonic() + 10
+        while not self._done.exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    @property
+    def struck(self) -> bool:
+        return self._done.exists()
+
+    def close(self) -> None:
+        self._end.touch()
+        self._thread.join(10)
+
+
+class Watched:
+    """mount(2) under attack: ``before`` or ``after`` the one on ``target`` (a path's end) the attacker strikes.
+
+    With ``by_path`` source and target of that call are paths, looked up anew by the kernel, instead of the
+    descriptors that they were looked up as.
+    """
+
+    def __init__(self, target: str, attacker: Attacker, *, after: bool = False, by_path: bool = False) -> None:  # fmt: skip
+        self._target = target
+        self._attacker = attacker
+        self._after = after
+        self._by_path = by_path
+        self._struck = False
+
+    def install(self, monkeypatch: pytest.MonkeyPatch, host: Path, landed: Path) -> None:
+        """What is mounted below ``host`` afterwards is written to the file ``landed``."""
+        real = Kernel.mount
+
+        def mount(
+            kernel: Kernel, source: str, target: str, kind: str, flags: int = 0, data: str = ""
+        ) -> None:
+            is_it = not self._struck and _path(target).endswith(self._target)
+            self._struck = self._struck or is_it
+            if is_it and self._by_path:
+                source, target = _path(source), _path(target)
+            if is_it and not self._after:
+                self._attacker.strike()
+            real(kernel, source, target, kind, flags, data)
+            if is_it and self._after:
+                self._attacker.strike()
+            found = [each.target for each in mountinfo.read() if each.target.startswith(f"{host}/") or each.target == str(host)]  # fmt: skip
+            if found:
+                landed.write_text(" ".join(found))
+
+        monkeypatch.setattr(Kernel, "mount", mount)
+
+
+def _path(place: str) -> str:
+    return os.readlink(place) if place.startswith("/proc/self/fd/") else place
