@@ -25,6 +25,7 @@ from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
 from pinnace.runc import devices, namespaces, notify, rootfs, scheduling, sysctl, terminal
 from pinnace.runc.channel import Channel, error_record
 from pinnace.runc.hooks import run_inside
+from pinnace.runc.labels import Labels
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Prepared, Privileges, prepare
 
@@ -45,6 +46,7 @@ class Launch:
         "entry",
         "kernel",
         "keyring",
+        "labels",
         "listener",
         "no_devices",
         "pivot",
@@ -67,6 +69,7 @@ class Launch:
         self.process: dict[str, Any] = spec["process"]
         self.affinity = scheduling.Affinity(self.process)
         self.scheduling = scheduling.prepare(self.process, spec.get("linux") or {})
+        self.labels = Labels(self.process, spec.get("linux") or {})
         self.channel = channel
         self.privileges = privileges
         self.stdio = stdio  # None for a terminal
@@ -190,6 +193,7 @@ def stage_two(launch: Launch) -> None:
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
     os.setsid()
     if launch.keyring:
+        launch.labels.begin_keyring()
         launch.kernel.new_session_keyring()
     os.umask(0)
     os.environ.clear()
@@ -264,6 +268,7 @@ def _make_root(launch: Launch, waiting: Callable[[], None]) -> int | None:
         sysctl.apply(linux["sysctl"], launch.plan.own() if launch.plan else set())
     with contextlib.suppress(OSError), root.directory(launch.process["cwd"]):
         pass  # made if it is missing; going there tells why it can't be
+    launch.labels.apply()
     rootfs.protect(kernel, root, spec, nodev=launch.no_devices)
     _forget_imports()
     if launch.pivot:
@@ -335,6 +340,9 @@ def exec_stage_one(launch: Launch, held: dict[str, int]) -> None:
     launch.kernel.prctl(PR_SET_DUMPABLE, 0)
     scheduling.set_affinity(launch.affinity.initial)
     _close_others(launch, held.values())
+    # On the host's /proc; what is forked and executed from here on inherits it.
+    launch.labels.begin_keyring()
+    launch.labels.apply()
     _forget_imports()
     # Not the cgroup namespace yet: from inside, the way into the container's group looks forbidden.
     later = {kind: fd for kind, fd in held.items() if kind == "cgroup"}

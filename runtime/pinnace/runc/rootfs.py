@@ -21,6 +21,7 @@ from pinnace.linux.kernel import Kernel
 from pinnace.linux.mount import MountOptions, parse_options
 from pinnace.runc import copyup, devices
 from pinnace.runc.cgroupfs import mount_cgroups
+from pinnace.runc.labels import mount_data
 from pinnace.runc.paths import Root, descriptor
 
 _BIND = mnt.MS_BIND | mnt.MS_REC
@@ -102,14 +103,15 @@ def _mount_one(
     if kind in ("cgroup", "cgroup2"):
         mount_cgroups(kernel, root, target, parsed, spec, cgroup)
         return
-    _mount_filesystem(kernel, root, item, target, parsed)
+    _mount_filesystem(kernel, root, item, target, parsed, spec.get("linux") or {})
 
 
 def _mount_filesystem(
-    kernel: Kernel, root: Root, item: dict[str, Any], target: str, parsed: MountOptions
-) -> None:
+    kernel: Kernel, root: Root, item: dict[str, Any], target: str, parsed: MountOptions,
+    linux: dict[str, Any],
+) -> None:  # fmt: skip
     kind = item.get("type") or ""
-    data = parsed.data
+    data = mount_data(kind, parsed.data, linux)
     with root.directory(target) as place:
         _check_below_proc(root, target, place)
         if kind in ("proc", "sysfs"):

@@ -177,6 +177,29 @@ def default_spec(cgroups_path: str = "") -> dict[str, Any]:
     }  # fmt: skip
 
 
+def make_rootless(spec: dict[str, Any], uid: int, gid: int) -> None:
+    """Change ``spec`` to what a user without privileges can run: himself as root, the host's network.
+
+    Without a network namespace of its own no sysfs can be mounted, so the host's is shown; nobody else
+    is mapped, so no mount may name a user or group; limits take rights that he may not have.
+    """
+    linux = spec["linux"]
+    kinds = [item for item in linux["namespaces"] if item["type"] not in ("network", "user")]
+    linux["namespaces"] = [*kinds, {"type": "user"}]
+    linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
+    linux.pop("resources", None)
+    spec["mounts"] = [_without_ids(item) for item in spec["mounts"] if item["type"] != "sysfs"]
+    spec["mounts"].append(
+        _mount("/sys", "none", "/sys", ["rbind", "nosuid", "noexec", "nodev", "ro"])
+    )
+
+
+def _without_ids(item: dict[str, Any]) -> dict[str, Any]:
+    kept = [word for word in item["options"] if not word.startswith(("uid=", "gid="))]
+    return {**item, "options": kept}
+
+
 def default_mounts() -> list[dict[str, Any]]:
     """The file systems every Linux container gets (config-linux.md, "Default Filesystems")."""
     usual = ["nosuid", "noexec", "nodev"]

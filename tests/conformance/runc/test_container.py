@@ -353,3 +353,21 @@ def test_a_user_namespace(box: Box) -> None:
     assert box.exec("id", "-u").output == "0\n"
     assert box.exec("sh", "-c", "echo x > /dev/null && touch /new").status == 0
     assert (box.root / "new").stat().st_uid == 100000
+
+
+@pytest.mark.parametrize(
+    ("process", "linux", "message"),
+    [
+        ({"apparmorProfile": "pinnace-nosuch"}, {}, "pinnace-nosuch"),
+        ({"selinuxLabel": "pinnace:nosuch"}, {}, "pinnace:nosuch"),
+        ({}, {"intelRdt": {"closID": "boat"}}, "intelRdt"),
+    ],
+)
+def test_confinement_that_can_not_be_had_is_an_error(
+    box: Box, process: dict[str, object], linux: dict[str, object], message: str
+) -> None:
+    box.spec["process"].update(process)
+    box.linux.update(linux)
+    with pytest.raises(Error, match=message):
+        box.create("true")
+    assert container.list_(box.state_root) == []

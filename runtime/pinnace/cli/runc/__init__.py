@@ -50,6 +50,7 @@ APP = Command(
         _leaf("delete", "delete", "delete what a container has left"),
         _leaf("events", "events", "print what a container uses, and when its memory runs out"),
         _leaf("exec", "exec", "run a further process in a running container"),
+        _leaf("features", "features", "print what this runtime can do, as JSON"),
         _leaf("kill", "kill", "send a signal to a container (SIGTERM by default)"),
         _leaf("list", "list", "list containers"),
         _leaf("pause", "pause", "freeze the processes of a container"),

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from pinnace.cli.options import Flag, text
+from pinnace.cli.options import Flag, switch, text
 from pinnace.errors import AlreadyExists, InvalidArgument
 from pinnace.spec import runtime
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from pinnace.cli.options import Call
 
 USAGE = "[flags]"
-FLAGS: tuple[Flag, ...] = (text("bundle", "b", default=".", about="the directory to write it to"),)
+FLAGS: tuple[Flag, ...] = (
+    text("bundle", "b", default=".", about="the directory to write it to"),
+    switch("rootless", about="one that an ordinary user can run"),
+)
 
 
 def run(call: Call) -> int:
@@ -24,6 +27,8 @@ def run(call: Call) -> int:
     spec["process"]["terminal"] = True
     spec["root"]["readonly"] = True
     spec["hostname"] = "runc"
+    if call.on("rootless"):
+        runtime.make_rootless(spec, os.geteuid(), os.getegid())
     try:
         with open(path, "x", encoding="utf-8") as file:
             file.write(json.dumps(spec, indent="\t") + "\n")
