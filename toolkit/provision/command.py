@@ -97,16 +97,18 @@ def _recap(name: str, result: Outcome | PinnaceError, seconds: float) -> None:
 def _lab(chosen: list[Selected], *, yes: bool) -> None:
     """Emulated boards pull from the lab registry: it runs and has their images.
 
-    What this machine needs for both is asked for here, once. Without root, boards that run
-    are provisioned as they are, against the registry that was started with them.
+    What this machine needs for both is asked for here, once. Without root, boards under user
+    emulation that run are provisioned as they are, against the registry that was started with them.
     """
     from toolkit import boards
     from toolkit.boards.emulated import need_machine
     from toolkit.lab import registry
 
     emulated = [boards.get(host.target.board) for host in chosen if host.target.board]
-    if os.geteuid() != 0 and all(board.is_running for board in emulated):
-        return
-    need_machine(f"starting {' '.join(board.name for board in emulated)}", yes=yes)
+    on_our_kernel = [board for board in emulated if board.tier != "system"]
+    if on_our_kernel:
+        if os.geteuid() != 0 and all(board.is_running for board in emulated):
+            return
+        need_machine(f"starting {' '.join(board.name for board in on_our_kernel)}", yes=yes)
     registry.start(yes=yes)
     registry.fill({board.arch for board in emulated})

@@ -32,10 +32,14 @@ def prepare(target: Target, known: KnownHosts, *, yes: bool) -> Target:
     board = boards.get(target.board)
     with _starting:
         board.ensure_started(yes=yes)
-    known.give(f"{board.address} {board.host_key}")
+    port = board.ssh_port
+    # A port other than SSH's own is part of the name that a key is known by (sshd(8)).
+    name = board.address if port == 22 else f"[{board.address}]:{port}"
+    known.give(f"{name} {board.host_key}")
     return dataclasses.replace(
         target,
         address=target.address or board.address,
+        port=target.port or (0 if port == 22 else port),
         user=target.user or "pi",
         key_file=target.key_file or str(board.ssh_key),
     )
