@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 
 MAX_FRAME = 16 << 20
 _START_SECONDS = 30.0
+_ANSWER_SECONDS = 120.0
+_LONGEST_SECONDS = 900.0
+"""For ``create`` and ``start``, in which hooks run and directories are copied."""
 
 
 class Shim(Protocol):
     """A connection to a running shim."""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Ask the shim; raises what it answers, Unavailable when it is gone."""
+        """Ask the shim; raises what it answers, Unavailable when it is gone.
+
+        A shim that does not answer in time (somebody stopped it) is an error, too: DeadlineExceeded.
+        """
 
     def close(self) -> None:
         """Let go; the shim goes on."""
@@ -121,6 +127,9 @@ class Connection:
         self._next = 0
         self._closed = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        # For connecting and sending; nobody knows when the next event comes.
+        limit = struct.pack("ll", int(_START_SECONDS), 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         try:
             self._socket.connect(address)
         except OSError as problem:
@@ -129,6 +138,8 @@ class Connection:
         threading.Thread(target=self._read_all, name="shim", daemon=True).start()
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
+        limit = _LONGEST_SECONDS if method in ("create", "start") else _ANSWER_SECONDS
+        deadline = time.monotonic() + limit
         with self._changed:
             self._next += 1
             number = self._next
@@ -139,9 +150,14 @@ class Connection:
                 self._waiting.discard(number)
                 raise errors.Unavailable(f"the shim at {self._address} is gone") from None
             while number not in self._answers and not self._closed:
-                self._changed.wait()
+                if not self._changed.wait(deadline - time.monotonic()):
+                    break
             self._waiting.discard(number)
             answer = self._answers.pop(number, None)
+            if answer is None and not self._closed:
+                raise errors.DeadlineExceeded(
+                    f"the shim at {self._address} did not answer to {method} in {limit:.0f} s"
+                )
         if answer is None:
             raise errors.Unavailable(f"the shim at {self._address} is gone")
         if "error" in answer:

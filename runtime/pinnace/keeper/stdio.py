@@ -2,8 +2,8 @@
 
 What a client passes is a path of a FIFO that it has made, a ``file://`` URI, or nothing. Output FIFOs are given to the
 process itself; the shim only holds a reading end, so that a client that goes away never kills the container, and
-a writing end until the process has ended, so that a client that is late still finds an end of file. Input and
-terminals are copied by the shim.
+a writing end until the process has ended, so that a client that is late still finds an end of file. Input,
+terminals and log files are copied by the shim: with a log's own descriptor a container could cut it short.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _CHUNK = 65536
+_CHUNKS = 16
+"""How many are copied before others have their turn; together as much as a pipe holds (pipe(7))."""
 
 
 class Stdio:
     """The streams of one process, from before it is created until it is deleted."""
 
-    __slots__ = ("_held", "_input", "_loop", "_output", "_writers", "console", "paths")
+    __slots__ = ("_held", "_input", "_logs", "_loop", "_output", "_writers", "console", "paths")
 
     def __init__(self, loop: Loop, params: Mapping[str, Any]) -> None:
         self._loop = loop
@@ -37,6 +39,7 @@ class Stdio:
         self._writers: list[int] = []
         self._input: Copy | None = None
         self._output: Copy | None = None
+        self._logs: list[Copy] = []
         self.console: int | None = None
 
     def open(self) -> tuple[int, int, int]:
@@ -79,8 +82,9 @@ class Stdio:
         if self._input is not None:
             self._input.close()
             self._input = None
-        if self._output is not None:
-            self._output.finish()
+        for copy in (self._output, *self._logs):
+            if copy is not None:
+                copy.finish()
 
     def close(self) -> None:
         """Let go of everything; what nobody has read is lost."""
@@ -89,6 +93,9 @@ class Stdio:
             if copy is not None:
                 copy.close()
         self._input = self._output = None
+        for log in self._logs:
+            log.finish()  # a log is always read
+        self._logs.clear()
         for fd in self._held:
             os.close(fd)
         self._held.clear()
@@ -125,11 +132,19 @@ class Stdio:
         if not path:
             return self._keep_writer(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
         if path.startswith("file://"):
-            return self._keep_writer(_open_log(path[len("file://") :]))
+            return self._open_copied_log(path[len("file://") :])
         self._held.append(_open_fifo(path, os.O_RDONLY))
         writer = _open_fifo(path, os.O_WRONLY)
         os.set_blocking(writer, True)
         return self._keep_writer(writer)
+
+    def _open_copied_log(self, path: str) -> int:
+        """The writing end of a pipe that is copied to a log file; a full disk loses lines, and stops nobody."""
+        log = _open_log(path)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reading, False)
+        self._logs.append(Copy(self._loop, reading, log, is_lossy=True))
+        return self._keep_writer(writing)
 
     def _open_terminal_output(self, path: str) -> int:
         if path.startswith("file://"):
@@ -152,24 +167,29 @@ class Stdio:
 class Copy:
     """Moves bytes from one descriptor to another, never blocking; both belong to it."""
 
-    __slots__ = ("_data", "_ending", "_loop", "_on_end", "_source", "_target")
+    __slots__ = ("_data", "_ending", "_is_lossy", "_loop", "_on_end", "_source", "_target")
 
     def __init__(
-        self, loop: Loop, source: int, target: int, on_end: Callable[[], None] | None = None
-    ) -> None:
+        self, loop: Loop, source: int, target: int, on_end: Callable[[], None] | None = None,
+        *, is_lossy: bool = False,
+    ) -> None:  # fmt: skip
+        """``on_end`` is called at the end; a lossy one drops what the target refuses."""
         self._loop = loop
         self._source = source
         self._target = target
         self._data = b""
         self._ending = False
         self._on_end = on_end
+        self._is_lossy = is_lossy
         loop.watch(source, READ, self._readable)
 
     def finish(self) -> None:
-        """Pass on what is there now, then close."""
+        """Pass on what is there now, then close; whoever still writes is not waited for."""
         self._ending = True
         if not self._data:
             self._readable(READ)
+        if not self._data:
+            self.close()
 
     def close(self) -> None:
         """Close both ends at once."""
@@ -183,8 +203,10 @@ class Copy:
         if self._on_end is not None:
             self._on_end()
 
-    def _readable(self, _: int) -> None:
-        while self._source >= 0 and not self._data:
+    def _readable(self, _events: int) -> None:
+        for _ in range(_CHUNKS):
+            if self._source < 0 or self._data:
+                return
             try:
                 self._data = os.read(self._source, _CHUNK)
             except BlockingIOError:
@@ -213,8 +235,10 @@ class Copy:
         except BlockingIOError:
             pass  # no room: wait below
         except OSError:
-            self.close()  # nobody reads any more
-            return
+            if not self._is_lossy:
+                self.close()  # nobody reads any more
+                return
+            self._data = b""
         if self._data:
             self._loop.forget(self._source)
             self._loop.forget(self._target)

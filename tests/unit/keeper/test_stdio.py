@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,3 +158,65 @@ def test_a_log_file_is_not_written_through_a_symlink(tmp_path: Path, loop: Loop)
 def test_a_terminal_needs_a_terminal_for_its_size(loop: Loop) -> None:
     with pytest.raises(InvalidArgument):
         Stdio(loop, {}).resize(80, 24)
+
+
+def test_a_log_is_copied_so_that_nobody_can_cut_it_short(tmp_path: Path, loop: Loop) -> None:
+    log = tmp_path / "logs" / "out.log"
+    stdio = Stdio(loop, {"stdout": f"file://{log}"})
+    _, stdout, _ = stdio.open()
+    os.write(stdout, b"one\n")
+    _turn(loop)
+    with pytest.raises(OSError, match="Invalid argument"):
+        os.ftruncate(stdout, 0)
+    os.write(stdout, b"two\n")
+    stdio.ended()
+    assert log.read_bytes() == b"one\ntwo\n"
+    assert log.stat().st_mode & 0o777 == 0o600
+    stdio.close()
+
+
+def test_a_log_does_not_wait_for_who_still_holds_it(tmp_path: Path, loop: Loop) -> None:
+    log = tmp_path / "out.log"
+    stdio = Stdio(loop, {"stdout": f"file://{log}"})
+    _, stdout, _ = stdio.open()
+    held = os.dup(stdout)  # a child of the process that stays behind
+    os.write(held, b"before\n")
+    stdio.ended()
+    assert log.read_bytes() == b"before\n"
+    with pytest.raises(BrokenPipeError):
+        os.write(held, b"after\n")
+    os.close(held)
+
+
+def test_a_full_disk_loses_lines_and_stops_nobody(loop: Loop) -> None:
+    stdio = Stdio(loop, {"stdout": "file:///dev/full"})
+    _, stdout, _ = stdio.open()
+    for _ in range(3):
+        os.write(stdout, b"x" * 60000)
+        _turn(loop)
+    stdio.ended()
+
+
+def test_a_flood_leaves_the_shim_time_for_others(tmp_path: Path, loop: Loop) -> None:
+    """What is read at a time is bounded: the writer here is always ready with more."""
+    stdio = Stdio(loop, {"stdout": f"file://{tmp_path}/out.log"})
+    _, stdout, _ = stdio.open()
+    stopping = threading.Event()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            while not stopping.is_set():
+                os.write(stdout, b"y" * 65536)
+
+    writer = threading.Thread(target=flood)
+    writer.start()
+    try:
+        begun = time.monotonic()
+        for _ in range(3):
+            _turn(loop)
+        assert time.monotonic() - begun < 10
+    finally:
+        stopping.set()
+        while writer.is_alive():
+            _turn(loop)
+    stdio.close()
