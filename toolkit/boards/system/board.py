@@ -18,7 +18,7 @@ from toolkit import console, debian, host
 from toolkit.boards import capability, identity
 from toolkit.boards.board import Board
 from toolkit.boards.machine import wait_until
-from toolkit.boards.system import image, login, overlay, snapshots, tools
+from toolkit.boards.system import image, login, overlay, shell, snapshots, tools
 from toolkit.boards.system.image import Image
 from toolkit.boards.system.launch import Run, free_port
 from toolkit.boards.system.model import Model
@@ -193,6 +193,11 @@ class SystemBoard(Board):
 
     def snapshot(self, tag: str = "kept") -> None:
         run, target = self._running(), self._snapshot(tag)
+        if self.model.late_network:
+            raise UsageError(
+                f"{self.name} cannot be kept while it runs: QEMU cannot save its network card",
+                hint=f"back to the booted board: ./inv board restore {self.name}",
+            )
         with console.step(f"snapshot {self.name} as {tag}") as step:
             scratch = target.with_name(f"{tag}.part")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -249,8 +254,11 @@ class SystemBoard(Board):
         try:
             self._new_layer(folder, Image(folder).disk, "raw", fresh=True)
             with console.step(f"boot sys-{self.model.label}, to be kept") as step:
-                self._boot()
-                login.settle(self)
+                if self.model.late_network:
+                    self._boot_alone()
+                else:
+                    self._boot()
+                    login.settle(self)
                 step.say("snapshot")
                 self._save(self._running(), target)
                 step.detail = f"{snapshots.memory(target).stat().st_blocks // 2048} MiB"
@@ -264,6 +272,16 @@ class SystemBoard(Board):
         self._used()
         self._launch("")
         self._wait_for_login(_BOOT_SECONDS)
+
+    def _boot_alone(self) -> None:
+        """Boot it without its network card, with which it cannot be kept."""
+        self._used()
+        self._launch("", alone=True)
+        try:
+            shell.settle(self._running().serial, _BOOT_SECONDS)
+        except PinnaceError as problem:
+            words = login.last_words(self.console)
+            raise PinnaceError(f"{self.name} did not start: {problem}", hint=words) from None
 
     def _restore(self, folder: Path, title: str) -> None:
         with console.step(title) as step:
@@ -282,7 +300,7 @@ class SystemBoard(Board):
         overlay.freeze(layer)
         layer.rename(snapshots.disk(folder))
 
-    def _launch(self, incoming: str) -> None:
+    def _launch(self, incoming: str, *, alone: bool = False) -> None:
         disk = self._disk()
         folder = tempfile.mkdtemp(prefix="pinnace-", dir=os.environ.get("XDG_RUNTIME_DIR"))
         run = Run(
@@ -293,6 +311,7 @@ class SystemBoard(Board):
             console=str(self.console),
             port=free_port(),
             incoming=incoming,
+            alone=alone,
         )
         run.write(self._record)
         with (self._directory / "supervisor.log").open("wb") as log:

@@ -77,7 +77,14 @@ class Image:
 def build(model: Model) -> Image:
     """The image of ``model``, from the cache or made now: half a minute, and the downloads."""
     packages = (*MINBASE, *PACKAGES, *_MORE_PACKAGES, model.kernel)
-    inputs = (model.release, model.command_line, *model.modules, *packages, _recipe())
+    inputs = (
+        model.release,
+        model.command_line,
+        *model.modules,
+        *packages,
+        _recipe(),
+        _edits(model),
+    )
     return Image(remembered(model.label, inputs, lambda: _built(model, packages, inputs)))
 
 
@@ -94,6 +101,12 @@ def _recipe() -> str:
     """A digest of the modules that decide what an image holds."""
     parts = (accounts, configure, initrd, rootfs, recipe, sys.modules[__name__])
     return debian.content_key(*(inspect.getsource(part) for part in parts))
+
+
+def _edits(model: Model) -> str:
+    """What changes the device tree: the module that the model's function is in."""
+    module = inspect.getmodule(model.changed_tree)
+    return debian.content_key(inspect.getsource(module)) if module else ""
 
 
 def _fill(folder: Path, model: Model, archive: Archive, debs: list[Deb]) -> None:

@@ -25,7 +25,8 @@ NETWORK_DEVICE = "network0"
 class Run:
     """A running board: who watches over it, where its sockets are, where its SSH server answers.
 
-    ``incoming`` is the file with the memory of the snapshot that it starts from, or empty.
+    ``incoming`` is the file with the memory of the snapshot that it starts from, or empty. ``alone``: a
+    late network card is left out, so that the machine can be kept.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Run:
     incoming: str = ""
     supervisor: int = 0
     supervisor_started: int = 0
+    alone: bool = False
 
     @property
     def alive(self) -> bool:
@@ -119,11 +121,6 @@ def command(run: Run, incoming: str, command_line: str, registry: str) -> list[s
         f"hostfwd=tcp:127.0.0.1:{run.port}-10.0.2.15:22",
         f"guestfwd=tcp:{configure.REGISTRY_ADDRESS}:443-cmd:{registry}",
     ]
-    disk = {
-        "driver": "qcow2",
-        "node-name": model.DISK,
-        "file": {"driver": "nbd", "server": {"type": "unix", "path": str(run.disk_socket)}},
-    }
     serial = f"socket,id=serial,path={run.serial},server=on,wait=off,logfile={run.console},logappend=on"  # fmt: skip
     late = machine.late_network
     return [
@@ -139,9 +136,19 @@ def command(run: Run, incoming: str, command_line: str, registry: str) -> list[s
         "-qmp", f"unix:{run.own_monitor},server=on,wait=off",
         "-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", command_line,
         *(["-dtb", str(image.device_tree)] if machine.device_tree else []),
-        "-blockdev", json.dumps(disk),
-        "-device", machine.disk,
+        *_disk(run),
         "-netdev", ",".join(network),
         *([] if late else ["-device", f"{machine.network},id={NETWORK_DEVICE}"]),
         *(["-incoming", "defer"] if incoming else []),
     ]  # fmt: skip
+
+
+def _disk(run: Run) -> list[str]:
+    """The disk's words: a card in the machine's own slot, where it has one, can be no ``-device``."""
+    server = {"driver": "nbd", "server": {"type": "unix", "path": str(run.disk_socket)}}
+    if run.model.disk:
+        disk = {"driver": "qcow2", "node-name": model.DISK, "file": server}
+        return ["-blockdev", json.dumps(disk), "-device", run.model.disk]
+    path = str(run.disk_socket).replace(",", ",,")
+    nbd = f"file.driver=nbd,file.server.type=unix,file.server.path={path}"
+    return ["-drive", f"if=sd,driver=qcow2,{nbd}"]

@@ -39,15 +39,16 @@ class Model:
         modules: what the initial RAM disk loads so that the root file system can be mounted.
         console: the kernel's name of the first serial port.
         drive: the kernel's name of the disk; ``partition`` stands before a partition's number.
-        disk, network: the words after ``-device`` for the two.
-        late_network: whether the network card cannot be in a snapshot: it is plugged out before one,
-            and plugged in after a restore.
+        disk, network: the words after ``-device`` for the two; an empty ``disk`` is a card in the slot.
+        late_network: whether the network card cannot be in a snapshot: it is plugged in after a boot or
+            restore, and never out. Of such a machine only the one that just booted is kept.
         parameters: kernel parameters in the first ``cmdline.txt``, besides root and console.
         device_tree: the name of the device tree in the kernel's package; empty where QEMU makes one.
         changed_tree: makes from that device tree the one which the machine is given.
         before_snapshot, after_restore: what to do to the running machine before it is kept, and after it
             was restored, before its SSH server is waited for; called with its monitor and a directory
             for files that last as long as it runs.
+        tend: what the running machine needs every second, called as the two before.
         restores: whether a snapshot of the machine can be restored at all.
         hides: what it cannot show, of all that a full-system board shows (toolkit.boards.capability).
     """
@@ -74,6 +75,7 @@ class Model:
     changed_tree: Callable[[Path, Path], None] | None = None
     before_snapshot: Callable[[Monitor, Path], None] | None = None
     after_restore: Callable[[Monitor, Path], None] | None = None
+    tend: Callable[[Monitor, Path], None] | None = None
     restores: bool = True
     hides: frozenset[str] = frozenset()
 
@@ -124,4 +126,7 @@ _VIRT = (
 
 def models() -> dict[str, Model]:
     """Every machine by its label, lightest first."""
-    return {model.label: model for model in _VIRT}
+    # Late, because the others are made of what is above.
+    from toolkit.boards.system.raspi import RASPI
+
+    return {model.label: model for model in (*_VIRT, *RASPI)}

@@ -15,6 +15,10 @@ from toolkit.errors import PinnaceError
 _ANSWER_SECONDS = 30.0
 
 
+class Silence(PinnaceError):
+    """QEMU did not say in time what was waited for."""
+
+
 class Monitor:
     """One connection to a running QEMU; a context manager.
 
@@ -27,7 +31,7 @@ class Monitor:
         self._seconds = seconds
         self._buffer = b""
         self._events: list[dict[str, Any]] = []
-        self._socket = _connect(path, seconds)
+        self._socket = connected(path, "monitor", seconds)
         try:
             self._read_until(lambda message: "QMP" in message, seconds)
             self.execute("qmp_capabilities")
@@ -94,7 +98,7 @@ class Monitor:
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise PinnaceError(f"QEMU does not answer on {self._path}")
+                raise Silence(f"QEMU does not answer on {self._path}")
             self._socket.settimeout(min(left, 3600))
             try:
                 data = self._socket.recv(65536)
@@ -114,7 +118,8 @@ class Monitor:
         return PinnaceError(f"QEMU ended, and its monitor {self._path} with it")
 
 
-def _connect(path: Path, seconds: float) -> socket.socket:
+def connected(path: Path, what: str, seconds: float) -> socket.socket:
+    """A connection to the socket ``path`` of a QEMU that may be about to start; ``what`` names it."""
     deadline = time.monotonic() + seconds
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -123,7 +128,7 @@ def _connect(path: Path, seconds: float) -> socket.socket:
         except OSError as problem:
             connection.close()
             if time.monotonic() > deadline:
-                raise PinnaceError(f"QEMU has no monitor at {path}: {problem.strerror}") from None
+                raise PinnaceError(f"QEMU has no {what} at {path}: {problem.strerror}") from None
             time.sleep(0.02)
         else:
             return connection

@@ -12,7 +12,6 @@ starts from it. A board's own snapshots are in its directory.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -22,7 +21,6 @@ from toolkit import debian
 from toolkit.boards import identity
 from toolkit.boards.system import launch, supervisor, tools
 from toolkit.boards.system.image import Image
-from toolkit.boards.system.launch import NETWORK_DEVICE
 from toolkit.boards.system.model import Model
 from toolkit.boards.system.qmp import Monitor
 from toolkit.debian import kept_tree
@@ -43,8 +41,6 @@ def disk(folder: Path) -> Path:
 def save(model: Model, monitor_path: Path, run_folder: Path, target: Path) -> None:
     """Write the machine's memory to ``target`` and end QEMU, with all of its disk written."""
     with Monitor(monitor_path) as monitor:
-        if model.late_network:
-            _unplug(monitor)
         if model.before_snapshot:
             model.before_snapshot(monitor, run_folder)
         monitor.execute("stop")
@@ -55,12 +51,6 @@ def save(model: Model, monitor_path: Path, run_folder: Path, target: Path) -> No
                 monitor.execute("cont")
             raise
         monitor.execute("quit")
-
-
-def _unplug(monitor: Monitor) -> None:
-    monitor.execute("device_del", {"id": NETWORK_DEVICE})
-    monitor.wait_for("DEVICE_DELETED", 30)
-    time.sleep(1)  # the guest notices, and its drivers let go
 
 
 def booted(model: Model, image: Image, boot: Callable[[Path], None]) -> Path:

@@ -16,14 +16,17 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from toolkit.boards import network
 from toolkit.boards.system import disk, launch, overlay
 from toolkit.boards.system.launch import NETWORK_DEVICE, Run
-from toolkit.boards.system.qmp import Monitor
+from toolkit.boards.system.qmp import Monitor, Silence
 from toolkit.errors import PinnaceError
 
 _RESTORE_SECONDS = 120.0
+_TEND_SECONDS = 1.0
+_NOISE = (b"Slirp: Failed to send packet", b"usbnet: failed control transaction", b"has no peer")
 _AGAIN = ("guest-reset", "host-qmp-system-reset", "subsystem-reset")
 
 
@@ -50,13 +53,16 @@ def _boot(run: Run, server: socket.socket, incoming: str) -> str:
     command_line = "" if incoming else overlay.command_line(Path(run.disk))
     words = launch.command(run, incoming, command_line, _forwarder())
     cache = disk.WriteCache(Path(run.disk))
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, cwd="/") as qemu:
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, cwd="/"
+    ) as qemu:
         serving = threading.Thread(target=_serve, args=(run, server, cache, qemu), daemon=True)
         serving.start()
+        threading.Thread(target=_complaints, args=(qemu,), daemon=True).start()
         try:
             with Monitor(run.own_monitor) as monitor:
                 _begin(run, incoming, monitor)
-                return _reason(monitor, qemu)
+                return _reason(run, monitor, qemu)
         except PinnaceError:
             with suppress(subprocess.TimeoutExpired):
                 qemu.wait(5)
@@ -92,7 +98,7 @@ def _begin(run: Run, incoming: str, monitor: Monitor) -> None:
         migrate(monitor, "migrate-incoming", Path(incoming), _RESTORE_SECONDS)
         if model.after_restore:
             model.after_restore(monitor, Path(run.folder))
-    if model.late_network:
+    if model.late_network and not run.alone:
         plug(monitor, model.network)
     if incoming:
         monitor.execute("cont")
@@ -122,12 +128,31 @@ def migrate(monitor: Monitor, command: str, file: Path, seconds: float) -> None:
     raise PinnaceError(f"{command} of {file} took longer than {seconds:.0f} s")
 
 
-def _reason(monitor: Monitor, qemu: subprocess.Popen[bytes]) -> str:
+def _reason(run: Run, monitor: Monitor, qemu: subprocess.Popen[bytes]) -> str:
     """Wait for the machine's end, however long it runs; why it ended."""
-    event = monitor.wait_for("SHUTDOWN", float("inf"))
+    event = _shutdown(run, monitor)
     with suppress(subprocess.TimeoutExpired):
         qemu.wait(30)
     return str(event["data"]["reason"])
+
+
+def _shutdown(run: Run, monitor: Monitor) -> dict[str, Any]:
+    tend = run.model.tend
+    while True:
+        try:
+            return monitor.wait_for("SHUTDOWN", _TEND_SECONDS if tend else float("inf"))
+        except Silence:
+            if tend:
+                tend(monitor, Path(run.folder))
+
+
+def _complaints(qemu: subprocess.Popen[bytes]) -> None:
+    """Pass on what QEMU has to say, but not what it says a thousand times of a card without a driver yet."""
+    assert qemu.stderr is not None
+    for line in qemu.stderr:
+        if not any(noise in line for noise in _NOISE):
+            sys.stderr.buffer.write(line)
+            sys.stderr.flush()
 
 
 def _forwarder() -> str:

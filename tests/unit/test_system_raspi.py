@@ -1,0 +1,196 @@
+"""What Raspberry Pi machines need: their device trees, and a timer that does not stop them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit.boards import capability
+from toolkit.boards.system import fdt, model, raspi
+from toolkit.boards.system.fdt import Node, Tree
+from toolkit.boards.system.gdb import Gdb, framed
+from toolkit.boards.system.qmp import Monitor
+from toolkit.errors import PinnaceError
+
+
+def node(compatible: str, **properties: bytes) -> Node:
+    named = {name.replace("_", "-"): value for name, value in properties.items()}
+    return Node(
+        {"compatible": b"".join(one.encode() + b"\0" for one in compatible.split()), **named}
+    )
+
+
+def board() -> Tree:
+    """The nodes of a Pi 3 that matter here."""
+    uart = node("arm,pl011")
+    uart.children["bluetooth"] = node("brcm,bcm43438-bt")
+    wifi = node("brcm,bcm2835-sdhci", status=b"okay\0", mmc_pwrseq=b"\0\0\0\1")
+    wifi.children["wifi@1"] = node("brcm,bcm4329-fmac")
+    gpio = node("brcm,bcm2835-gpio")
+    gpio.children["emmc-gpio48"] = Node({"phandle": b"\0\0\0\x25"})
+    power = node("brcm,bcm2835-pm brcm,bcm2835-pm-wdt", reg_names=b"pm\0asb\0")
+    power.set_cells("reg", 0x7E100000, 0x114, 0x7E00A000, 0x24)
+    children = {
+        "serial@7e201000": uart,
+        "mmc@7e202000": node("brcm,bcm2835-sdhost", status=b"okay\0"),
+        "mmc@7e300000": wifi,
+        "gpio@7e200000": gpio,
+        "watchdog@7e100000": power,
+        "hdmi@7e902000": node("brcm,bcm2835-hdmi", status=b"okay\0"),
+        "mailbox@7e00b840": node("brcm,bcm2836-vchiq brcm,bcm2835-vchiq"),
+        "usb@7e980000": node(
+            "brcm,bcm2835-usb", dr_mode=b"peripheral\0", g_rx_fifo_size=b"\0\0\1\0"
+        ),
+    }
+    return Tree(Node(children={"soc": Node(children=children)}))
+
+
+def changed(tmp_path: Path) -> Tree:
+    (tmp_path / "before").write_bytes(fdt.dump(board()))
+    raspi.change_tree(tmp_path / "before", tmp_path / "after")
+    return fdt.parse((tmp_path / "after").read_bytes())
+
+
+def test_the_power_manager_is_only_a_watchdog(tmp_path: Path) -> None:
+    manager = changed(tmp_path).node("/soc/watchdog@7e100000")
+    assert manager.cells("reg") == (0x7E100000, 0x114)
+    assert manager.strings("reg-names") == ["pm"]
+
+
+def test_the_card_is_on_the_controller_that_a_snapshot_keeps(tmp_path: Path) -> None:
+    tree = changed(tmp_path)
+    assert tree.compatible("brcm,bcm2835-sdhost").strings("status") == ["disabled"]
+    sdhci = tree.compatible("brcm,bcm2835-sdhci")
+    assert sdhci.strings("status") == ["okay"]
+    assert sdhci.cells("pinctrl-0") == (0x25,)
+    assert "mmc-pwrseq" not in sdhci.properties
+
+
+def test_drivers_of_displays_find_none(tmp_path: Path) -> None:
+    tree = changed(tmp_path)
+    assert tree.node("/soc/hdmi@7e902000").strings("status") == ["disabled"]
+    assert tree.node("/soc/mailbox@7e00b840").strings("status") == ["disabled"]
+
+
+def test_the_serial_port_is_the_console_and_not_bluetooth(tmp_path: Path) -> None:
+    tree = changed(tmp_path)
+    assert tree.compatible("arm,pl011").children == {}
+    assert tree.all_compatible("brcm,bcm4329-fmac") == []
+
+
+def test_a_pi_4_has_a_port_that_devices_can_be_plugged_into() -> None:
+    tree = board()
+    raspi.with_usb_host(tree)
+    port = tree.compatible("brcm,bcm2835-usb")
+    assert port.strings("dr_mode") == ["host"]
+    assert not [name for name in port.properties if name.startswith("g-")]
+
+
+def test_the_boards_say_that_they_cannot_be_kept_while_they_run() -> None:
+    machines = [model.models()[label] for label in ("armv6l", "pi2", "pi3", "pi4")]
+    assert all(capability.SNAPSHOT in machine.hides for machine in machines)
+    assert all(machine.restores and machine.late_network for machine in machines)
+
+
+class Stub:
+    """QEMU's gdb stub at a socket: answers what it is told to, and remembers what it was asked."""
+
+    def __init__(self, path: Path, answers: dict[str, str]) -> None:
+        self.path, self.answers, self.asked = path, answers, list[str]()
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(1)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._thread.join(10)
+        self._server.close()
+
+    def _serve(self) -> None:
+        connection, _ = self._server.accept()
+        buffer = b""
+        with connection:
+            while data := connection.recv(4096):
+                buffer += data
+                while (end := buffer.find(b"#")) >= 0 and len(buffer) >= end + 3:
+                    packet = buffer[:end].lstrip(b"+")[1:].decode()
+                    buffer = buffer[end + 3 :]
+                    self.asked.append(packet)
+                    connection.sendall(b"+" + framed(self.answers.get(packet, "OK")))
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Iterator[Stub]:
+    made = Stub(tmp_path / "gdb", {"m20003004,4": "efbeadde", "mbad,4": "E14"})
+    yield made
+    made.close()
+
+
+class Pretended(Monitor):
+    """QEMU's monitor, with nothing behind it but the values of some words of memory."""
+
+    def __init__(self, words: str = "") -> None:
+        self.lines: list[str] = []
+        self._words = words
+
+    def human(self, line: str) -> str:
+        self.lines.append(line)
+        return self._words if line.startswith("xp") else ""
+
+
+def test_registers_are_read_and_written_at_physical_addresses(stub: Stub) -> None:
+    with Gdb(stub.path) as registers:
+        assert registers.read(0x20003004) == 0xDEADBEEF
+        registers.write(0x20003018, 0x11223344)
+    expected = ["Qqemu.PhyMemMode:1", "m20003004,4", "M20003018,4:44332211", "D"]
+    assert stub.asked == expected
+
+
+def test_a_refusal_names_the_address(stub: Stub) -> None:
+    with Gdb(stub.path) as registers, pytest.raises(PinnaceError, match="cannot read at 0xbad"):
+        registers.read(0xBAD)
+
+
+def test_no_stub_is_an_error_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PinnaceError, match="does not answer"):
+        Gdb(tmp_path / "nothing")
+
+
+def test_the_alarm_is_set_a_little_ahead_and_the_stub_is_closed(stub: Stub, tmp_path: Path) -> None:
+    monitor = Pretended()
+    raspi.rewind_timer(monitor, tmp_path)
+    assert "M20003018,4:d7c2adde" in stub.asked
+    assert monitor.lines[-1] == "gdbserver none"
+
+
+def timer(status: int, now: int, alarm: int) -> str:
+    return (
+        f"0000000020003000: 0x{status:08x} 0x{now:08x} 0x00000000 0x00000000\n"
+        f"0000000020003010: 0x00000000 0x00000000 0x{alarm:08x}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        timer(0, 0x1000, 0x1010),  # ahead
+        timer(0, 0xFFFFFFF0, 0x100),  # ahead, behind the counter's end
+        timer(8, 0x100000, 0x1000),  # due, and the processor knows
+        timer(0, 0x2000, 0x1FF0),  # just now
+        "Cannot access memory",
+    ],
+)
+def test_an_alarm_that_will_come_is_left_alone(words: str, tmp_path: Path) -> None:
+    monitor = Pretended(words)
+    raspi.wake(monitor, tmp_path)
+    assert len(monitor.lines) == 1
+
+
+def test_an_alarm_that_was_missed_is_set_again(stub: Stub, tmp_path: Path) -> None:
+    raspi.wake(Pretended(timer(0, 0xDEADBEEF, 0xDEAC0000)), tmp_path)
+    assert "M20003018,4:d7c2adde" in stub.asked
