@@ -17,6 +17,7 @@ from pinnace.errors import (
 )
 from pinnace.images import labels, progress
 from pinnace.images.progress import Progress
+from pinnace.registry.transport import PROGRESS
 from pinnace.spec import image as images
 from pinnace.spec.reference import Reference
 from pinnace.store.leases import Resource
@@ -152,7 +153,8 @@ class Fetcher:
             try:
                 self._transfer(writer, descriptor)
             except Unavailable:
-                failures = 1 if writer.offset > before else failures + 1
+                # A few bytes are no progress: a server that drips would keep us for ever.
+                failures = 1 if writer.offset - before >= PROGRESS else failures + 1
                 if failures >= _ATTEMPTS:
                     raise
                 self._sleep(PAUSE_SECONDS * failures)

@@ -66,39 +66,41 @@ class Authorizer:
         self._client = client
         self._credentials = credentials
         self._basic = False
-        self._challenge: dict[str, str] | None = None
         self._tokens: dict[str, tuple[str, float]] = {}
         self._lock = threading.Lock()
 
     def header(self, scope: str) -> str:
         """What to send before being asked: nothing, unless the host has asked before."""
         with self._lock:
-            if self._basic:
-                return self._basic_header()
-            token, until = self._tokens.get(scope, ("", 0.0))
+            return self._header(scope)
+
+    def _header(self, scope: str) -> str:
+        if self._basic:
+            return self._basic_header()
+        token, until = self._tokens.get(scope, ("", 0.0))
         return f"Bearer {token}" if token and time.monotonic() < until else ""
 
-    def answer(self, challenges: list[Challenge], scope: str) -> bool:
+    def answer(self, challenges: list[Challenge], scope: str, refused: str) -> bool:
         """React to a 401; False when there is nothing (else) that could be tried.
 
-        Raises PermissionDenied when the token server refuses, Unavailable when it fails.
+        *refused* is the header that was sent. When another thread got something newer meanwhile,
+        that is tried. Raises PermissionDenied when the token server refuses, Unavailable when it
+        fails.
         """
         with self._lock:
-            had_basic, had_token = self._basic, scope in self._tokens
+            now = self._header(scope)
+            if now and now != refused:
+                return True
+            if refused.startswith("Bearer "):
+                self._tokens.pop(scope, None)
             for challenge in challenges:
-                if challenge.scheme == "bearer" and not had_token:
+                if challenge.scheme == "bearer":
                     self._tokens[scope] = self._fetch_token(challenge.parameters, scope)
                     return True
-                if challenge.scheme == "basic" and not had_basic and self._basic_header():
+                if challenge.scheme == "basic" and not self._basic and self._basic_header():
                     self._basic = True
                     return True
-            self._tokens.pop(scope, None)
         return False
-
-    def forget(self, scope: str) -> None:
-        """Drop a token that the host no longer takes."""
-        with self._lock:
-            self._tokens.pop(scope, None)
 
     def _login(self) -> tuple[str, str]:
         return self._credentials(self._host.address) if self._credentials else ("", "")

@@ -56,9 +56,7 @@ class Endpoint:
                 return response
             challenges = parse_challenges(response.headers.get_all("WWW-Authenticate") or [])
             response.close()
-            if token.startswith("Bearer "):
-                self.authorizer.forget(scope)
-            if not self.authorizer.answer(challenges, scope):
+            if not self.authorizer.answer(challenges, scope, token):
                 break
         raise PermissionDenied(f"{self.host.address} wants a login", hint=login_hint(bool(token)))
 

@@ -38,7 +38,8 @@ _REDIRECTS = 5
 _IDLE = 4
 _SHORT = 64 * 1024
 _TRY_AGAIN = frozenset((408, 429, 500, 502, 503, 504))
-_SLOWEST = 64 * 1024  # bytes that must come within each READ_SECONDS
+PROGRESS = 64 * 1024
+"""Bytes that must come within each READ_SECONDS, and between two failures that do not add up."""
 AGENT = "pinnace/0.1"
 # Headers that belong to one host and are not shown to another.
 _PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
@@ -83,7 +84,10 @@ class Response:
         if self._connection is None:
             return b""
         try:
-            data = self._raw.read(size if size >= 0 else None)
+            # One read of the socket at a time: a server that drips would never fill the buffer.
+            data = self._raw.read1(size) if size >= 0 else self._raw.read()
+            if self._left is not None and len(data) == self._left:
+                self._raw.read()  # nothing is left, and it is told so: the connection can go on
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Unavailable(
@@ -107,7 +111,7 @@ class Response:
         now = time.monotonic()
         if now - since < READ_SECONDS:
             return
-        if self._count - count < _SLOWEST:
+        if self._count - count < PROGRESS:
             self._drop()
             raise Unavailable(f"{self._address.host} sends too slowly")
         self._mark = (now, self._count)
@@ -329,7 +333,9 @@ def _reason(error: Exception) -> str:
         return "timed out"
     if isinstance(error, http.client.RemoteDisconnected):
         return "connection closed without an answer"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    # A server's own words may be among them: one line, and nothing for the terminal to obey.
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:200]
 
 
 def address_of(url: str) -> Address:

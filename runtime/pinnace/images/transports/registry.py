@@ -9,6 +9,7 @@ from pinnace.errors import Unavailable
 from pinnace.images.transports import base, files
 from pinnace.images.transports.base import Document
 from pinnace.images.transports.layout import to_document
+from pinnace.registry.transport import PROGRESS
 from pinnace.spec import image as images
 from pinnace.spec import reference as references
 from pinnace.spec.image import Descriptor
@@ -64,7 +65,7 @@ class RegistrySource:
 class Resuming:
     """A download as a stream, which asks for the rest when the connection breaks.
 
-    Raises Unavailable after five attempts without a byte.
+    Raises Unavailable after five attempts that brought next to nothing.
     """
 
     def __init__(self, resolver: Resolver, reference: str, descriptor: Descriptor) -> None:
@@ -72,6 +73,7 @@ class Resuming:
         self._reference = reference
         self._descriptor = descriptor
         self._at = 0
+        self._mark = 0
         self._failures = 0
         self._stream: Download | None = resolver.fetch(reference, descriptor)
 
@@ -82,13 +84,12 @@ class Resuming:
                 data = self._open().read(size)
             except Unavailable:
                 self._drop()
-                self._failures += 1
+                came, self._mark = self._at - self._mark, self._at
+                self._failures = 1 if came >= PROGRESS else self._failures + 1
                 if self._failures >= _ATTEMPTS:
                     raise
                 self._resolver.pause(self._failures)
                 continue
-            if data:
-                self._failures = 0
             self._at += len(data)
             return data
 
