@@ -178,6 +178,14 @@ def test_import_tag_export(ctr: Ours, tmp_path: Path) -> None:
     ctr.ok("image", "rm", "--sync", other)
 
 
+def test_import_of_an_archive_with_a_long_end(ctr: Ours, tmp_path: Path) -> None:
+    """tar fills its last record with zeros; what is behind the end is not waited for."""
+    archive = tmp_path / "long.tar"
+    archive.write_bytes(Path(ctr.world.archive).read_bytes() + bytes(1 << 20))
+    assert f"unpacking {IMAGE} (sha256:" in ctr.ok("image", "import", str(archive))
+    ctr.ok("image", "rm", "--sync", IMAGE)
+
+
 def test_export_to_where_nothing_can_be_written(ctr: Ours) -> None:
     ctr.ok("image", "import", str(ctr.world.archive))
     for target in ("/proc/out.tar", "/nonexistent/out.tar"):

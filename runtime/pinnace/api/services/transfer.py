@@ -78,15 +78,19 @@ class Service:
         stream = self._daemon.streams.get(work.namespace, source.stream)
         unpack = target.unpacks[0] if target.unpacks else None
         prefixes = [item for item in target.extra_references if item.is_prefix]
-        work.import_(
-            ByteReader(stream),
-            base_name=prefixes[0].name if prefixes else target.name,
-            digests=any(item.add_digest for item in target.extra_references),
-            labels=target.labels,
-            platforms=_platforms(target.platforms),
-            unpack=unpack is not None,
-            snapshotter=unpack.snapshotter if unpack else "",
-        )
+        try:
+            work.import_(
+                ByteReader(stream),
+                base_name=prefixes[0].name if prefixes else target.name,
+                digests=any(item.add_digest for item in target.extra_references),
+                labels=target.labels,
+                platforms=_platforms(target.platforms),
+                unpack=unpack is not None,
+                snapshotter=unpack.snapshotter if unpack else "",
+            )
+        finally:
+            # What stands behind the archive's end is not read: the client must not wait for room for it.
+            stream.close()
 
     def _export(
         self, work: Transfer, source: types.ImageStore, target: types.ImageExportStream
