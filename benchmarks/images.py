@@ -32,14 +32,17 @@ def run() -> list[Result]:
     """Measure; raises :class:`PinnaceError` when a stack does not start or a command fails."""
     with stacks.pair() as pair:
         scratch = pair.arena.scratch
-        with RegistryServer(scratch / "registry") as registry:
+        with (
+            RegistryServer(scratch / "registry") as registry,
+            RegistryServer(scratch / "empty") as empty,
+        ):
             with console.step("images of 300 MB each"):
                 names = _fill(registry)
             with console.step(f"measure: {ROUNDS} rounds") as step:
                 step.detail = f"{len(names)} images, both stacks in turn"
                 plan = {
                     "stacks": {name: asdict(stack) for name, stack in pair.stacks.items()},
-                    "images": names, "rounds": ROUNDS, "work": str(scratch),
+                    "images": names, "empty": empty.host, "rounds": ROUNDS, "work": str(scratch),
                 }  # fmt: skip
                 path = scratch / "plan.json"
                 path.write_text(json.dumps(plan))

@@ -77,14 +77,13 @@ def must(stack: dict[str, Any], words: list[str]) -> None:
         raise SystemExit(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
-def shape(stack: dict[str, Any], image: str, work: str) -> dict[str, dict[str, float]]:
-    """Everything with one image, from nothing back to nothing."""
+def shape(stack: dict[str, Any], image: str, copy: str, work: str) -> dict[str, dict[str, float]]:
+    """Everything with one image, from nothing back to nothing; ``copy`` is a name in an empty repository."""
     archive = os.path.join(work, "archive.tar")
     found = {"pull": measure(stack, ["images", "pull", "--plain-http", image])}
-    must(stack, ["images", "tag", image, f"{image}-pushed"])
     found["export"] = measure(stack, ["images", "export", archive, image])
-    found["push"] = measure(stack, ["images", "push", "--plain-http", f"{image}-pushed", image])
-    must(stack, ["images", "rm", "--sync", image, f"{image}-pushed"])
+    found["push"] = measure(stack, ["images", "push", "--plain-http", copy, image])
+    must(stack, ["images", "rm", "--sync", image])
     found["import"] = measure(stack, ["images", "import", archive])
     must(stack, ["images", "rm", "--sync", image])
     os.unlink(archive)
@@ -100,7 +99,8 @@ def main(path: str) -> None:
         for image in plan["images"]:
             names = list(stacks) if number % 2 == 0 else list(reversed(stacks))
             for name in names:
-                for operation, values in shape(stacks[name], image, plan["work"]).items():
+                copy = f"{plan['empty']}/{name}{number}/{image.rpartition('/')[2]}"
+                for operation, values in shape(stacks[name], image, copy, plan["work"]).items():
                     measured.append({"stack": name, "image": image, "operation": operation, **values})  # fmt: skip
     print(json.dumps(measured))
 
