@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from tests.unit.daemon.shims import FakeShims
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 SPEC = Any(type_url="types.containerd.io/opencontainers/runtime-spec/1/Spec", value=b"{}")
+ROOTED = {"containerd.io/gc.root": "now"}
 RUNC = containers.Container.Runtime(name="io.containerd.runc.v2")
 
 
@@ -59,8 +61,8 @@ class World:
         self.channel = Channel(str(root / "s"), namespace="default", timeout=10)
         self.call = self.channel.unary
 
-    def write(self, data: bytes, ref: str = "ref", **labels: str) -> str:
-        """Write a blob as clients do; its digest."""
+    def write(self, data: bytes, ref: str = "ref", *, rooted: bool = True, **labels: str) -> str:
+        """Write a blob as clients do; its digest. A root stays, whenever the collector runs."""
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         with self.channel.stream(content.Content.write) as call:
             call.send(
@@ -70,7 +72,7 @@ class World:
                     total=len(data),
                     expected=digest,
                     data=data,
-                    labels=labels,
+                    labels={**(ROOTED if rooted else {}), **labels},
                 )
             )
             answer = call.receive()
@@ -91,6 +93,13 @@ class World:
         container = containers.Container(id=name, runtime=RUNC, spec=SPEC, **fields)
         request = containers.CreateContainerRequest(container=container)
         self.call(containers.Containers.create, request)
+
+
+def wait_released(world: World, ref: str) -> None:
+    """The daemon sees that a client has left when it gets to it."""
+    deadline = time.monotonic() + 10
+    while world.daemon.store.content.blobs.busy(f"default/{ref}") and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -143,7 +152,7 @@ def test_content_is_written_and_read(world: World) -> None:
     digest = world.write(data, l="1")
     info = world.call(content.Content.info, content.InfoRequest(digest=digest)).info
     assert info is not None
-    assert (info.size, info.labels) == (len(data), {"l": "1"})
+    assert (info.size, info.labels) == (len(data), {**ROOTED, "l": "1"})
     for offset, size in ((0, 0), (10, 0), (1_000_000, 24_000), (0, 1)):
         request = content.ReadContentRequest(digest=digest, offset=offset, size=size)
         with world.channel.stream(content.Content.read, request) as call:
@@ -175,6 +184,7 @@ def test_an_interrupted_write_is_resumed(world: World) -> None:
     status = world.call(content.Content.status, content.StatusRequest(ref="r")).status
     assert status is not None
     assert (status.offset, status.total) == (4, 8)
+    wait_released(world, "r")
     with world.channel.stream(content.Content.write) as call:
         call.send(request(content.WRITE_ACTION_STAT))
         found = call.receive()
@@ -232,7 +242,7 @@ def test_images(world: World) -> None:
 
 
 def test_removing_an_image_synchronously_frees_its_content(world: World) -> None:
-    digest = world.write(b"image")
+    digest = world.write(b"image", rooted=False)
     world.create_image("a", digest)
     world.call(images.Images.delete, images.DeleteImageRequest(name="a", sync=True))
     with pytest.raises(errors.NotFound):
@@ -244,7 +254,7 @@ def test_a_lease_keeps_content_from_the_collector(world: World) -> None:
     assert lease is not None
     leased = Channel(world.channel.address, namespace="default", lease="l1", timeout=10)
     before, world.channel = world.channel, leased
-    digest = world.write(b"kept")
+    digest = world.write(b"kept", rooted=False)
     world.channel = before
     leased.close()
     world.daemon.collector.freed(sync=True)
