@@ -100,6 +100,12 @@ def available() -> int:
     return held("CapPrm") & held("CapBnd")
 
 
+def every() -> int:
+    """Every capability that this kernel has, those newer than ``NAMES`` included."""
+    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+        return (2 << int(file.read())) - 1
+
+
 def drop_bounding(kernel: Kernel, keep: int, held: int) -> None:
     """Drop from the bounding set what is in ``held`` and not in ``keep``; needs CAP_SETPCAP."""
     for number in range(64):

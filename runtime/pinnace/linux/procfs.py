@@ -62,6 +62,19 @@ def open_file(path: str, flags: int, *, kernel: Kernel = KERNEL, proc: str = "/p
         os.close(root)
 
 
+def is_proc(path: str) -> bool:
+    """Whether ``path`` is the root of a procfs."""
+    try:
+        fd = os.open(path, _DIRECTORY)
+    except OSError:
+        return False
+    try:
+        is_root = os.fstat(fd).st_ino == _ROOT_INODE
+        return is_root and libc.filesystem_type(fd) == _PROC_SUPER_MAGIC
+    finally:
+        os.close(fd)
+
+
 def _require(fd: int, path: str) -> None:
     if libc.filesystem_type(fd) != _PROC_SUPER_MAGIC:
         raise PermissionError(errno.EPERM, "not on procfs", path)

@@ -48,8 +48,18 @@ def make_directory(root: int, path: str, mode: int = 0o755, *, kernel: Kernel = 
     return _make(root, path, mode, kernel, 0)
 
 
-def make_file(root: int, path: str, mode: int = 0o755, *, kernel: Kernel = KERNEL) -> int:
-    """Open the file ``path`` inside ``root`` as a mount point, made empty if it is missing."""
+def make_file(
+    root: int, path: str, mode: int = 0o755, *, follow: bool = False, kernel: Kernel = KERNEL
+) -> int:
+    """Open the file ``path`` inside ``root`` as a mount point, made empty if it is missing.
+
+    ``follow`` makes what a dangling link points to (/etc/resolv.conf of an image, into /run); without
+    it that is an error.
+    """
+    return _make_file(root, path, mode, kernel, _MAX_LINKS if follow else 0)
+
+
+def _make_file(root: int, path: str, mode: int, kernel: Kernel, links: int) -> int:
     try:
         return open_in_root(root, path, kernel=kernel)
     except FileNotFoundError:
@@ -66,7 +76,12 @@ def make_file(root: int, path: str, mode: int = 0o755, *, kernel: Kernel = KERNE
         target = _link_target(parent, name)
         if target is None:
             raise
-        raise FileNotFoundError(errno.ENOENT, f"dangling symlink to {target}", path) from problem
+        if not links:
+            raise FileNotFoundError(
+                errno.ENOENT, f"dangling symlink to {target}", path
+            ) from problem
+        joined = target if target.startswith("/") else f"{parent_path}/{target}"
+        return _make_file(root, joined, mode, kernel, links - 1)
     finally:
         os.close(parent)
     return open_in_root(root, path, kernel=kernel)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pinnace.errors import Error, FailedPrecondition
 from pinnace.linux import cgroups, proc, procfs
 from pinnace.linux.kernel import KERNEL, Kernel
-from pinnace.runc import hooks, init, limits, namespaces, notify
+from pinnace.runc import hooks, init, limits, mapped, namespaces, notify
 from pinnace.runc import state as states
 from pinnace.runc.channel import Channel, verified
 from pinnace.runc.init import Launch
@@ -81,9 +81,11 @@ def create(
     if not spec.get("process"):
         raise FailedPrecondition("config.json has no process to create")
     linux = spec.get("linux") or {}
-    privileges = Privileges(spec["process"], linux.get("seccomp"))
     plan = Plan(spec)
     try:
+        privileges = Privileges(
+            spec["process"], linux.get("seccomp"), own_users="user" in plan.own()
+        )
         state = states.new(state_root, identifier, bundle)
         state.config, state.cgroup_manager = config, options.cgroup_manager
         launcher = _Creation(kernel, spec, state, plan, privileges)
@@ -121,9 +123,12 @@ class _Creation:
         state.created = time.time()
         state.rootfs = os.path.realpath(os.path.join(state.bundle, spec["root"]["path"]))
         self.cgroup = limits.make(spec, state)
+        trees = mapped.open_trees(self.kernel, spec, state.bundle)
         ours, theirs = Channel.pair()
         listener = _listen(state.directory)
         launch = Launch(self.kernel, spec, state.bundle, theirs, self.privileges, stdio)
+        launch.told = state.told(Status.CREATING)
+        launch.trees = trees
         launch.plan, launch.listener, launch.cgroup = self.plan, listener, self.cgroup
         launch.preserved = options.preserve_fds
         launch.pivot, launch.keyring = options.pivot, options.keyring
@@ -143,6 +148,7 @@ class _Creation:
             ours.send({"created": True})
         finally:
             ours.close()
+            mapped.close(trees)
             self._reap()
         return Created(state.pid, self.terminal, state, spec, self.privileges.warnings)
 
@@ -307,7 +313,13 @@ def start_made(made: Created) -> None:
 def _poststart(state: ContainerState, spec: dict[str, Any]) -> None:
     # Not under the lock: a hook may well work on the container.
     if hooks.named(spec, "poststart"):
-        hooks.run_quietly(spec, "poststart", state.oci())
+        try:
+            hooks.run(spec, "poststart", state.told(Status.RUNNING))
+        except Error:
+            # runtime.md, "Lifecycle": a failure of these stops the container.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.pid, signal.SIGKILL)
+            raise
 
 
 def _configuration(state: ContainerState) -> dict[str, Any]:
@@ -373,8 +385,9 @@ class _Joining:
 
     def run(self, stdio: Stdio) -> Created:
         process, state = self.process, self.state
-        privileges = Privileges(process, (self.spec.get("linux") or {}).get("seccomp"))
+        linux = self.spec.get("linux") or {}
         held = namespaces.of_process(state.pid)
+        privileges = Privileges(process, linux.get("seccomp"), own_users="user" in held)
         if not proc.alive(state.pid, state.start_time):
             raise FailedPrecondition("cannot exec in a stopped container")
         ours, theirs = Channel.pair()

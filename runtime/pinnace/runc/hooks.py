@@ -25,14 +25,13 @@ def named(spec: dict[str, Any], *names: str) -> bool:
 def run(spec: dict[str, Any], name: str, state: dict[str, Any]) -> None:
     """Run the hooks called ``name`` on the host, in order. Raises Error when one fails."""
     for hook in (spec.get("hooks") or {}).get(name) or ():
-        _run_one(name, hook, json.dumps(state).encode())
+        _run_one(name, hook, json.dumps(state).encode(), str(state["bundle"]))
 
 
-def run_inside(spec: dict[str, Any], name: str) -> None:
-    """Run hooks from within the namespaces, with the state that can be known there."""
-    if (spec.get("hooks") or {}).get(name):
-        state = {"ociVersion": "1.2.0", "id": "", "status": "created", "pid": os.getpid()}
-        run(spec, name, {**state, "bundle": ""})
+def run_inside(spec: dict[str, Any], name: str, state: dict[str, Any]) -> None:
+    """Run hooks from within the namespaces, where the process has a number of its own."""
+    if named(spec, name):
+        run(spec, name, {**state, "pid": os.getpid()})
 
 
 def run_quietly(spec: dict[str, Any], name: str, state: dict[str, Any]) -> list[str]:
@@ -40,13 +39,13 @@ def run_quietly(spec: dict[str, Any], name: str, state: dict[str, Any]) -> list[
     problems = []
     for hook in (spec.get("hooks") or {}).get(name) or ():
         try:
-            _run_one(name, hook, json.dumps(state).encode())
+            _run_one(name, hook, json.dumps(state).encode(), str(state["bundle"]))
         except Error as problem:
             problems.append(str(problem))
     return problems
 
 
-def _run_one(name: str, hook: dict[str, Any], state: bytes) -> None:
+def _run_one(name: str, hook: dict[str, Any], state: bytes, directory: str) -> None:
     path = str(hook.get("path") or "")
     arguments = [str(word) for word in hook.get("args") or [path]]
     environment = dict(str(word).partition("=")[::2] for word in hook.get("env") or ())
@@ -55,6 +54,8 @@ def _run_one(name: str, hook: dict[str, Any], state: bytes) -> None:
     if child == 0:
         try:
             os.dup2(reading, 0)
+            with contextlib.suppress(OSError):  # the bundle is not seen from within the root
+                os.chdir(directory)
             os.execve(path, arguments, environment)  # noqa: S606 (no shell wanted)
         finally:
             os._exit(127)

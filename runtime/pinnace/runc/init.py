@@ -57,6 +57,8 @@ class Launch:
         "scheduling",
         "spec",
         "stdio",
+        "told",
+        "trees",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +75,8 @@ class Launch:
         self.channel = channel
         self.privileges = privileges
         self.stdio = stdio  # None for a terminal
+        self.told: dict[str, Any] = {}  # the state that hooks are told
+        self.trees: dict[int, int] = {}  # descriptors of idmapped mounts, see mapped.py
         self.preserved = 0
         self.no_devices = False  # the root is mounted nodev
         self.pivot = True  # or the root is moved there: a root in the initial ramdisk can't pivot
@@ -118,6 +122,7 @@ def stage_one(launch: Launch) -> None:
         raise Error("no namespaces planned")
     kernel.prctl(PR_SET_DUMPABLE, 0)
     _close_others(launch, plan.joined.values())
+    plan.join_foreign(kernel)
     if plan.make_user(kernel):
         launch.channel.send({"mappings": os.getpid()})
         launch.channel.expect("mapped")
@@ -170,6 +175,7 @@ def _close_others(launch: Launch, needed: Iterable[int]) -> None:
         keep.add(launch.listener.fileno())
     if launch.entry is not None:
         keep.update(launch.entry.fds())
+    keep.update(launch.trees.values())
     first = 0
     for fd in sorted(keep):
         if first < fd:  # closerange(0, 0) of CPython 3.11 closes everything
@@ -210,7 +216,7 @@ def stage_two(launch: Launch) -> None:
     # Closing the creator's line now lets it see our end as the end of the connection below.
     launch.channel.close()
     launch.channel = _wait_for_start(launch.listener)
-    run_inside(launch.spec, "startContainer")
+    run_inside(launch.spec, "startContainer", {**launch.told, "status": "created"})
     prepared.execute()
 
 
@@ -248,6 +254,8 @@ def _name_and_network(launch: Launch) -> None:
             raise Error("unable to set hostname without a private UTS namespace")
         launch.kernel.sethostname(spec["hostname"])
     if spec.get("domainname"):
+        if "uts" not in (plan.own() if plan else ()):
+            raise Error("unable to set domainname without a private UTS namespace")
         launch.kernel.setdomainname(spec["domainname"])
 
 
@@ -256,14 +264,14 @@ def _make_root(launch: Launch, waiting: Callable[[], None]) -> int | None:
     kernel, spec = launch.kernel, launch.spec
     linux = spec.get("linux") or {}
     root = rootfs.prepare(kernel, spec, launch.bundle)
-    rootfs.fill(kernel, root, spec, launch.bundle, launch.cgroup, waiting)
+    rootfs.fill(kernel, root, spec, launch.bundle, launch.cgroup, waiting, launch.trees)
     slave = None
     if launch.process.get("terminal"):
         slave = _open_terminal(launch, root.fd)
         terminal.bind_console(kernel, root, slave)
     if (spec.get("hooks") or {}).get("createContainer"):
         waiting()
-        run_inside(spec, "createContainer")
+        run_inside(spec, "createContainer", launch.told)
     if linux.get("sysctl"):
         sysctl.apply(linux["sysctl"], launch.plan.own() if launch.plan else set())
     with contextlib.suppress(OSError), root.directory(launch.process["cwd"]):
@@ -275,6 +283,7 @@ def _make_root(launch: Launch, waiting: Callable[[], None]) -> int | None:
         rootfs.pivot(kernel, root)
     else:
         rootfs.move(kernel, root)
+    rootfs.propagate(kernel, spec)
     return slave
 
 

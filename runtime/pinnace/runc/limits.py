@@ -36,7 +36,8 @@ def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
     path = str(linux.get("cgroupsPath") or "")
     resources = dict(linux.get("resources") or {})
     if resources.get("devices"):
-        named = [_allowed(item) for item in linux.get("devices") or ()]
+        # A pipe is no device; an unbuffered one is a character device (mknod(1)).
+        named = [_allowed(it) for it in linux.get("devices") or () if it["type"] != "p"]
         resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
     if state.cgroup_manager == "disabled":
         _refuse_limits(resources, "control groups are disabled (--cgroup-manager)")
@@ -196,4 +197,5 @@ def _check_before(group: cgroups.Cgroup, memory: dict[str, Any]) -> None:
 
 
 def _allowed(item: dict[str, Any]) -> dict[str, Any]:
-    return {**{key: item.get(key) for key in ("type", "major", "minor")}, "allow": True}
+    kind = "c" if item["type"] == "u" else item["type"]
+    return {"type": kind, "major": item.get("major"), "minor": item.get("minor"), "allow": True}

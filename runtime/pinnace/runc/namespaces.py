@@ -7,6 +7,7 @@ namespace flags. A pid or time namespace takes effect in the next child.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,8 @@ from pinnace.linux.kernel import (
     NAMESPACES,
     Kernel,
 )
+
+_NS_GET_USERNS = 0xB701
 
 
 class Plan:
@@ -43,11 +46,9 @@ class Plan:
                 self.joined[kind] = _open(kind, item["path"])
             else:
                 self.made.add(kind)
-        if "mount" not in self.made:
+        if "mount" not in self.own():
             self.close()
-            raise InvalidArgument(
-                "linux.namespaces: a container needs a mount namespace of its own"
-            )
+            raise InvalidArgument("linux.namespaces: a container needs a mount namespace")
 
     def own(self) -> set[str]:
         """Types the container does not share with the host."""
@@ -76,11 +77,18 @@ class Plan:
             kernel.setns(own, CLONE_NEWPID)
             os.close(own)
 
+    def join_foreign(self, kernel: Kernel) -> None:
+        """Enter those given by path that do not belong to the container's user namespace.
+
+        Once in a user namespace a process has no right to namespaces of another one any more.
+        """
+        if "user" in self.own():
+            _enter(kernel, _foreign(self.joined))
+
     def join(self, kernel: Kernel) -> None:
-        """Enter those given by path, the user namespace first: it gives the right to the others."""
-        for kind, (flag, _) in NAMESPACES.items():
-            if kind in self.joined:
-                kernel.setns(self.joined[kind], flag)
+        """Enter the others, the user namespace first: it gives the right to them."""
+        foreign = _foreign(self.joined) if "user" in self.own() else {}
+        _enter(kernel, {kind: fd for kind, fd in self.joined.items() if kind not in foreign})
 
     def make_user(self, kernel: Kernel) -> bool:
         """Make the user namespace, if the container has a new one."""
@@ -100,7 +108,11 @@ class Plan:
                 f"{clock} {offset.get('secs', 0)} {offset.get('nanosecs', 0)}\n"
                 for clock, offset in self.offsets.items()
             ]
-            procfs.write("self/timens_offsets", "".join(lines))
+            try:
+                procfs.write("self/timens_offsets", "".join(lines))
+            except OSError as problem:
+                what = f"linux.timeOffsets {self.offsets}"
+                raise InvalidArgument(f"{what}: {problem.strerror}") from None
 
     def make_cgroup(self, kernel: Kernel) -> None:
         """Make the cgroup namespace, once the process is where its root shall be."""
@@ -139,11 +151,38 @@ def of_process(pid: int) -> dict[str, int]:
 
 def enter(kernel: Kernel, held: dict[str, int]) -> None:
     """Enter all of ``held``, in the order of ``NAMESPACES``, the mount namespace last."""
+    foreign = _foreign(held) if "user" in held else {}
+    _enter(kernel, foreign)
+    _enter(kernel, {kind: fd for kind, fd in held.items() if kind not in foreign})
+
+
+def _enter(kernel: Kernel, held: dict[str, int]) -> None:
     if "mount" in held:
         kernel.unshare(CLONE_FS)  # setns(2) refuses while the file system state is shared
     for kind, (flag, _) in NAMESPACES.items():
         if kind in held:
             kernel.setns(held[kind], flag)
+
+
+def _foreign(held: dict[str, int]) -> dict[str, int]:
+    """Those of ``held`` that do not belong to the user namespace among them; all when there is none."""
+    if "user" not in held:
+        return held
+    return {
+        kind: fd for kind, fd in held.items() if kind != "user" and not _is_owned(fd, held["user"])
+    }
+
+
+def _is_owned(namespace: int, user: int) -> bool:
+    """Whether ``namespace`` belongs to the user namespace ``user`` (ioctl_ns(2))."""
+    try:
+        owner = fcntl.ioctl(namespace, _NS_GET_USERNS)
+    except OSError:
+        return True  # its owner is none of ours: only from within there may be a right to it
+    try:
+        return os.path.samestat(os.fstat(owner), os.fstat(user))
+    finally:
+        os.close(owner)
 
 
 def write_mappings(pid: int, linux: dict[str, Any]) -> None:

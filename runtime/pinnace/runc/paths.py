@@ -56,9 +56,9 @@ class Root:
         yield from _held(resolve.make_directory(self.fd, path, mode, kernel=self.kernel))
 
     @contextlib.contextmanager
-    def file(self, path: str) -> Iterator[str]:
-        """The file ``path``, made empty if it is missing."""
-        yield from _held(resolve.make_file(self.fd, path, kernel=self.kernel))
+    def file(self, path: str, *, follow: bool = False) -> Iterator[str]:
+        """The file ``path``, made empty if it is missing; see ``resolve.make_file``."""
+        yield from _held(resolve.make_file(self.fd, path, follow=follow, kernel=self.kernel))
 
     @contextlib.contextmanager
     def parent(self, path: str) -> Iterator[tuple[int, str]]:

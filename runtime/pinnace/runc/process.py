@@ -53,14 +53,19 @@ class Privileges:
 
     __slots__ = ("available", "bounding", "filter", "sets", "warnings")
 
-    def __init__(self, process: dict[str, Any], profile: dict[str, Any] | None) -> None:
+    def __init__(
+        self, process: dict[str, Any], profile: dict[str, Any] | None, *, own_users: bool = False
+    ) -> None:
         """Raises InvalidArgument for a wrong seccomp profile.
+
+        With ``own_users`` the process will be root of a user namespace, which has every capability,
+        whatever this one has: none is missing, and none may be forgotten when they are dropped.
 
         A capability that is unknown, or that this process lacks itself, can't be given: left out with
         a warning, as config.md ("capabilities") demands.
         """
-        self.available = capabilities.available()
-        self.bounding = capabilities.held("CapBnd")
+        self.available = capabilities.every() if own_users else capabilities.available()
+        self.bounding = capabilities.every() if own_users else capabilities.held("CapBnd")
         configured = process.get("capabilities") or {}
         self.sets = {
             name: capabilities.mask(capabilities.known(configured.get(name) or ())) & self.available

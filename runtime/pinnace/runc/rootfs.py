@@ -15,11 +15,11 @@ from typing import Any
 
 from pinnace.errors import Error, InvalidArgument
 from pinnace.linux import mount as mnt
-from pinnace.linux import mountinfo, resolve
+from pinnace.linux import mountinfo, procfs, resolve
 from pinnace.linux.cgroups import Cgroup
 from pinnace.linux.kernel import Kernel
 from pinnace.linux.mount import MountOptions, parse_options
-from pinnace.runc import copyup, devices
+from pinnace.runc import copyup, devices, mapped
 from pinnace.runc.cgroupfs import mount_cgroups
 from pinnace.runc.labels import mount_data
 from pinnace.runc.paths import Root, descriptor
@@ -63,24 +63,36 @@ def _make_parent_private(kernel: Kernel, path: str) -> None:
 
 def fill(
     kernel: Kernel, root: Root, spec: dict[str, Any], bundle: str, cgroup: Cgroup | None,
-    before_cgroup: Callable[[], None],
+    before_cgroup: Callable[[], None], trees: dict[int, int],
 ) -> None:  # fmt: skip
     """Make every mount of ``spec``, then the devices if /dev is the container's own.
 
-    ``before_cgroup`` is called before a cgroup mount, which shows where the process is.
+    ``before_cgroup`` is called before a cgroup mount, which shows where the process is. ``trees``
+    are mounts made already, by their index.
     """
     own_dev = True
-    for item in spec.get("mounts") or ():
+    for index, item in enumerate(spec.get("mounts") or ()):
         if item.get("type") in ("cgroup", "cgroup2"):
             before_cgroup()
         try:
-            _mount_one(kernel, root, spec, item, bundle, cgroup)
+            _mount_one(kernel, root, spec, item, bundle, cgroup, trees.get(index))
         except OSError as problem:
             raise Error(_mount_failure(item, problem)) from problem
         if item["destination"].rstrip("/") == "/dev" and item.get("type") == "bind":
             own_dev = False
     if own_dev:
         devices.make_all(kernel, root, spec)
+    _finish_dev(kernel, root, spec)
+
+
+def _finish_dev(kernel: Kernel, root: Root, spec: dict[str, Any]) -> None:
+    """/dev becomes read-only, if it shall be, when there is nothing more to make in it."""
+    for item in spec.get("mounts") or ():
+        if item["destination"].rstrip("/") == "/dev" and item.get("type") == "tmpfs":
+            parsed = parse_options(item.get("options") or [])
+            if parsed.flags & mnt.MS_RDONLY:
+                with root.existing("/dev") as place:
+                    remount_bind(kernel, place, parsed.flags)
 
 
 def _mount_failure(item: dict[str, Any], problem: OSError) -> str:
@@ -90,14 +102,16 @@ def _mount_failure(item: dict[str, Any], problem: OSError) -> str:
 
 def _mount_one(
     kernel: Kernel, root: Root, spec: dict[str, Any], item: dict[str, Any], bundle: str,
-    cgroup: Cgroup | None,
+    cgroup: Cgroup | None, tree: int | None,
 ) -> None:  # fmt: skip
-    parsed = parse_options(item.get("options") or [])
-    target = os.path.normpath("/" + item["destination"])
+    parsed = parse_options(mapped.plain_options(item))
+    target = os.path.normpath("/" + item["destination"].lstrip("/"))
     kind = item.get("type") or ""
     if parsed.flags & mnt.MS_BIND or kind == "bind":
         _check_below_proc(root, target)
-        _bind(kernel, root, item.get("source") or "", target, parsed, bundle)
+        if target == "/proc":
+            _check_is_proc(item.get("source") or "")
+        _bind(kernel, root, item.get("source") or "", target, parsed, bundle, tree)
         return
     _check_below_proc(root, target)
     if kind in ("cgroup", "cgroup2"):
@@ -112,16 +126,16 @@ def _mount_filesystem(
 ) -> None:  # fmt: skip
     kind = item.get("type") or ""
     data = mount_data(kind, parsed.data, linux)
+    if kind == "tmpfs" and "mode=" not in data:
+        data = ",".join(part for part in (data, _mode_of(root, target)) if part)
     with root.directory(target) as place:
         _check_below_proc(root, target, place)
         if kind in ("proc", "sysfs"):
             _check_ordinary(root, target, place, kind)
-        if kind == "tmpfs" and "mode=" not in data:
-            mode = stat.S_IMODE(os.stat(descriptor(place)).st_mode)
-            data = ",".join(part for part in (data, f"mode={mode:o}") if part)
         copied = copyup.collect(descriptor(place)) if parsed.copy_up and kind == "tmpfs" else None
         # A tmpfs that starts read-only could not be filled.
-        flags = parsed.flags & ~mnt.MS_RDONLY if copied else parsed.flags
+        to_fill = copied or target == "/dev"
+        flags = parsed.flags & ~mnt.MS_RDONLY if to_fill else parsed.flags
         kernel.mount(item.get("source") or kind, place, kind, flags, data)
     if copied:
         with root.existing(target) as place:
@@ -133,18 +147,35 @@ def _mount_filesystem(
             _set_propagation(kernel, place, parsed)
 
 
+def _mode_of(root: Root, target: str) -> str:
+    """The tmpfs option that keeps the mode of what is covered; none when nothing is there yet."""
+    try:
+        with root.existing(target) as place:
+            return f"mode={stat.S_IMODE(os.stat(descriptor(place)).st_mode):o}"
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
 def _bind(
-    kernel: Kernel, root: Root, source: str, target: str, parsed: MountOptions, bundle: str
-) -> None:
+    kernel: Kernel, root: Root, source: str, target: str, parsed: MountOptions, bundle: str,
+    tree: int | None,
+) -> None:  # fmt: skip
+    if not source:
+        raise InvalidArgument(f"mount {target}: a bind mount needs a source")
     if parsed.data:
         raise InvalidArgument(f"mount {target}: a bind mount has no option {parsed.data!r}")
     # A missing source is named as such, and no target is made for it.
     origin = os.open(os.path.join(bundle, source), os.O_PATH | os.O_CLOEXEC)
     try:
-        holder = root.directory if stat.S_ISDIR(os.fstat(origin).st_mode) else root.file
-        with holder(target) as place:
+        is_directory = stat.S_ISDIR(os.fstat(origin).st_mode)
+        with root.directory(target) if is_directory else root.file(target, follow=True) as place:
             _check_below_proc(root, target, place)
-            kernel.mount(f"/proc/self/fd/{origin}", place, "", parsed.flags & _BIND | mnt.MS_BIND)
+            if tree is not None:
+                mapped.attach(tree, descriptor(place))
+            else:
+                kernel.mount(
+                    f"/proc/self/fd/{origin}", place, "", parsed.flags & _BIND | mnt.MS_BIND
+                )
             with root.mounted(target, place, origin) as covered:
                 if parsed.flags & ~_BIND or parsed.clear:
                     remount_bind(kernel, covered, parsed.flags & ~_BIND)
@@ -188,6 +219,12 @@ def _check_below_proc(root: Root, target: str, place: str | None = None) -> None
     if not target.startswith("/proc/") or target in _PROC_FILES:
         return
     raise InvalidArgument(f'"{target}" cannot be mounted because it is inside /proc')
+
+
+def _check_is_proc(source: str) -> None:
+    """What is shown as /proc must be one: a fake one would take what is written there."""
+    if not procfs.is_proc(source):
+        raise InvalidArgument(f"{source} cannot be mounted on /proc: it is not of type proc")
 
 
 def protect(
@@ -274,6 +311,16 @@ def pivot(kernel: Kernel, root: Root) -> None:
     finally:
         os.close(old)
         os.close(new)
+
+
+def propagate(kernel: Kernel, spec: dict[str, Any]) -> None:
+    """Give the container's own root the propagation it shall have, after the pivot.
+
+    Private and slave it is already; a shared or unbindable root would have refused pivot_root(2).
+    """
+    word = (spec.get("linux") or {}).get("rootfsPropagation") or ""
+    if "shared" in word or "unbindable" in word:
+        kernel.mount("", "/", "", mnt.PROPAGATION[word])
 
 
 def move(kernel: Kernel, root: Root) -> None:

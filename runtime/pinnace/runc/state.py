@@ -100,7 +100,10 @@ class ContainerState:
 
     def oci(self) -> dict[str, Any]:
         """The state object of runtime.md, as hooks and ``runc state`` get it."""
-        status = self.status()
+        return self.told(self.status())
+
+    def told(self, status: Status) -> dict[str, Any]:
+        """The same, for a caller who knows the status."""
         result: dict[str, Any] = {
             "ociVersion": "1.2.0",
             "id": self.id,

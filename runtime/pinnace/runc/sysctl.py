@@ -21,7 +21,10 @@ def apply(settings: dict[str, str], own: set[str]) -> None:
 
     Raises InvalidArgument for one that would change the host, OSError when the kernel refuses.
     """
-    for key, value in settings.items():
+    for written, value in settings.items():
+        key = normalized(written)
+        if key == "kernel.hostname":
+            raise InvalidArgument('sysctl "kernel.hostname" is the configuration\'s "hostname"')
         needed = namespace_of(key)
         if not needed:
             raise InvalidArgument(f'sysctl "{key}" is not in a separate kernel namespace')
@@ -30,6 +33,12 @@ def apply(settings: dict[str, str], own: set[str]) -> None:
                 f'sysctl "{key}" is not allowed in the host\'s {needed} namespace'
             )
         procfs.write(path_of(key), str(value))
+
+
+def normalized(key: str) -> str:
+    """``key`` with dots between its parts: with a slash first they are slashes (sysctl.d(5))."""
+    first = next((letter for letter in key if letter in "./"), ".")
+    return key.translate(str.maketrans("./", "/.")) if first == "/" else key
 
 
 def path_of(key: str) -> str:

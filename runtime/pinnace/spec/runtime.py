@@ -121,16 +121,33 @@ def check(spec: Any) -> dict[str, Any]:
     verify(spec, _SHAPE, "")
     if not (spec.get("root") or {}).get("path"):
         raise InvalidArgument("the container configuration has no root.path")
-    linux = spec.get("linux") or {}
-    for index, item in enumerate(linux.get("namespaces") or ()):
-        if item.get("type") not in NAMESPACE_TYPES:
-            raise InvalidArgument(f"linux.namespaces[{index}] is not a known namespace: {item}")
+    _check_linux(spec.get("linux") or {})
+    for name, entries in (spec.get("hooks") or {}).items():
+        if not all(_is_absolute(entry.get("path")) for entry in entries or ()):
+            raise InvalidArgument(f"hooks.{name}: path must be absolute")
     for index, item in enumerate(spec.get("mounts") or ()):
         if not item.get("destination"):
             raise InvalidArgument(f"mounts[{index}] has no destination")
     if spec.get("process") is not None:
         check_process(spec["process"])
     return spec
+
+
+def _is_absolute(path: Any) -> bool:
+    return str(path or "").startswith("/")
+
+
+def _check_linux(linux: dict[str, Any]) -> None:
+    for index, item in enumerate(linux.get("namespaces") or ()):
+        if item.get("type") not in NAMESPACE_TYPES:
+            raise InvalidArgument(f"linux.namespaces[{index}] is not a known namespace: {item}")
+    for item in linux.get("devices") or ():
+        if item.get("type") not in ("c", "b", "u", "p") or not _is_absolute(item.get("path")):
+            raise InvalidArgument(f"linux.devices: not a device: {item}")
+    if linux.get("timeOffsets") and not any(
+        it["type"] == "time" for it in linux.get("namespaces") or ()
+    ):
+        raise InvalidArgument("linux.timeOffsets need a time namespace")
 
 
 def check_process(process: Any) -> dict[str, Any]:
@@ -141,7 +158,7 @@ def check_process(process: Any) -> dict[str, Any]:
     arguments = process.get("args")
     if not arguments:
         raise InvalidArgument("process.args must name a program")
-    if not str(process.get("cwd") or "").startswith("/"):
+    if not _is_absolute(process.get("cwd")):
         raise InvalidArgument("process.cwd must be an absolute path")
     texts = [*arguments, *(process.get("env") or ()), process["cwd"]]
     if any("\0" in text for text in texts):

@@ -148,8 +148,8 @@ def test_only_plain_paths(kernel: Kernel, path: str) -> None:
 
 def test_sysctl_takes_this_way(decoy: Path) -> None:
     def work() -> str:
-        mnt.mount(str(decoy), f"/proc/{_HOSTNAME}", "", mnt.MS_BIND)
-        sysctl.apply({"kernel.hostname": "owned"}, {"uts"})
+        mnt.mount(str(decoy), "/proc/sys/kernel/domainname", "", mnt.MS_BIND)
+        sysctl.apply({"kernel.domainname": "owned"}, {"uts"})
         return "written"
 
     assert "mounted over" in _apart(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 
@@ -21,7 +22,8 @@ def read(observed: Observed, host: Mapping[str, str]) -> Report:
     """
     sections = _sections(observed.output)
     if not sections:
-        return {"result": "error" if observed.status else "ended", "hooks": observed.hooks}
+        result = "error" if observed.status else "ended"
+        return {"result": result, "hooks": _hooks(observed.hooks, host)}
     sections["mounts"] = _mounts(sections["mounts"])
     sections["namespaces"] = _namespaces(sections["namespaces"], host)
     sections["descriptors"] = _NUMBERED.sub("", sections["descriptors"])
@@ -29,7 +31,7 @@ def read(observed: Observed, host: Mapping[str, str]) -> Report:
         if name.endswith("/devices.list"):  # of rules that only allow, whose order says nothing
             sections[name] = "\n".join(sorted(sections[name].splitlines()))
     sections["result"] = f"exit status {observed.status}"
-    sections["hooks"] = observed.hooks
+    sections["hooks"] = _hooks(observed.hooks, host)
     return sections
 
 
@@ -60,7 +62,28 @@ def _namespaces(text: str, host: Mapping[str, str]) -> str:
     for line in text.splitlines():
         name, _, target = line.partition(" -> ")
         kind = name.split()[0]
-        lines.append(f"{kind} {'the host' if host.get(kind) == target else 'its own'}")
+        lines.append(f"{kind} {_whose(host.get(kind), target)}")
+    return "\n".join(lines)
+
+
+def _whose(host: str | None, found: str) -> str:
+    return "the host's" if host == found else "its own"
+
+
+def _hooks(text: str, host: Mapping[str, str]) -> str:
+    """The state each hook was told, key by key; which namespaces it was in."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        if kind == "state":
+            state = json.loads(rest)
+            state["pid"] = bool(state.get("pid"))
+            state.pop("ociVersion")  # each says its own
+            lines += [f"state.{key} {state[key]}" for key in sorted(state)]
+        elif rest.startswith(f"{kind}:["):
+            lines.append(f"{kind} {_whose(host.get(kind), rest)}")
+        else:
+            lines.append(line)
     return "\n".join(lines)
 
 

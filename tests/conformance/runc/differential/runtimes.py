@@ -10,10 +10,11 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.conformance.runc.differential.bundle import ID, Bundle
+from tests.conformance.runc.differential.rows.namespaces import JOINED
 from tests.conformance.runc.differential.table import Row
 from toolkit.arch import Arch
 from toolkit.arena import Arena
@@ -33,7 +34,7 @@ class Observed:
     status: int
     output: str
     error: str
-    hooks: str
+    hooks: str = ""
 
 
 class Runtime:
@@ -58,9 +59,10 @@ class Runtime:
             bundle.spec["process"]["args"] = ["/bin/probe", "pause"]
         bundle.write()
         try:
-            return self._exec(row, bundle) if row.process is not None else self._run(row, bundle)
+            seen = self._exec(row, bundle) if row.process is not None else self._run(row, bundle)
         finally:
             self._call(bundle, ["delete", "--force", ID])
+        return replace(seen, hooks=bundle.hooks_seen())
 
     def _run(self, row: Row, bundle: Bundle) -> Observed:
         if row.terminal:
@@ -91,7 +93,7 @@ class Runtime:
                 self._words(words), stdin=subprocess.DEVNULL, stdout=output, stderr=error,
                 cwd=bundle.place, env=_environment(), timeout=_SECONDS, check=False,
             )  # fmt: skip
-        return _observed(done.returncode, bundle, *(path.read_text() for path in places))
+        return Observed(done.returncode, *(path.read_text() for path in places))
 
     def _call_on_terminal(self, bundle: Bundle, words: Sequence[str]) -> Observed:
         master, slave = pty.openpty()
@@ -108,12 +110,7 @@ class Runtime:
                 status = running.wait(_SECONDS)
         finally:
             os.close(master)
-        return _observed(status, bundle, text, "" if "== " in text else text)
-
-
-def _observed(status: int, bundle: Bundle, output: str, error: str) -> Observed:
-    hooks = bundle.hook_log.read_text() if bundle.hook_log.exists() else ""
-    return Observed(status, output, error, hooks)
+        return Observed(status, text, "" if "== " in text else text)
 
 
 def _environment() -> dict[str, str]:
@@ -145,12 +142,22 @@ def three() -> Iterator[dict[str, Runtime]]:
     }
     with contextlib.ExitStack() as stack:
         yield {
-            name: Runtime(name, stack.enter_context(Arena(f"{_ONE_VERSION} && {setup}")), command)
+            name: Runtime(name, stack.enter_context(Arena(_SETUP.format(more=setup))), command)
             for name, (setup, command) in commands.items()
         }
 
 
-_ONE_VERSION = "(! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified)"
+_SETUP = f"""
+if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi &&
+mkdir {JOINED} && cd {JOINED} && touch net ipc uts pid time cgroup user &&
+unshare --net={JOINED}/net --ipc={JOINED}/ipc --uts={JOINED}/uts --time={JOINED}/time \\
+    --cgroup={JOINED}/cgroup hostname joined || exit 1
+(unshare --pid={JOINED}/pid --fork sleep infinity >/dev/null 2>&1 &)
+unshare --user sleep infinity >/dev/null 2>&1 &
+first=$! &&
+while [ $(readlink /proc/$first/ns/user) = $(readlink /proc/self/ns/user) ]; do sleep 0.01; done &&
+for map in uid_map gid_map; do echo 0 100000 65536 > /proc/$first/$map || exit 1; done &&
+mount --bind /proc/$first/ns/user {JOINED}/user && cd / && {{more}}"""
 
 
 def _peer(archive: Archive, package: str, program: str) -> tuple[str, list[str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.runc.differential import report
-from tests.conformance.runc.differential.bundle import Bundle
+from tests.conformance.runc.differential.bundle import APPLETS, Bundle
 from tests.conformance.runc.differential.differences import KNOWN, Difference
 from tests.conformance.runc.differential.rows import ROWS
 from tests.conformance.runc.differential.runtimes import Runtime, three
@@ -32,11 +33,14 @@ def runtimes() -> Iterator[dict[str, Runtime]]:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    place = tmp_path_factory.mktemp("table")
-    for above in (place, *place.parents):  # for the mapped root of a user namespace
-        if above.stat().st_uid == os.geteuid() and not above.stat().st_mode & 1:
-            above.chmod(above.stat().st_mode | 0o11)
+def bundle() -> Iterator[Bundle]:
+    # Not pytest's own: the mapped root of a user namespace must be able to walk there.
+    with tempfile.TemporaryDirectory(prefix="pinnace-table-") as directory:
+        Path(directory).chmod(0o755)
+        yield from _bundle(Path(directory))
+
+
+def _bundle(place: Path) -> Iterator[Bundle]:
     probe = place / "probe"
     arch = Arch.from_machine(os.uname().machine)
     zig.compile_static(Path(__file__).with_name("probe.c"), probe, arch, {})
@@ -46,6 +50,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
     for program in (probe, busybox):
         program.chmod(0o755)
     cgroup = f"pinnace-table-{os.getpid()}"
+    for name in ("sh", *APPLETS):
+        (place / name).symlink_to("busybox")
     yield Bundle(place / "bundle", cgroup, {"probe": probe, "sh": busybox})
     remove_cgroups(cgroup)
 
@@ -74,8 +80,8 @@ def test_a_program_sees_the_same(row: Row, runtimes: dict[str, Runtime], bundle:
 def test_every_known_difference_is_one() -> None:
     if len(_ran) < len(ROWS):
         pytest.skip("only a part of the table was run")
-    assert [it for it in KNOWN if it not in _seen] == []
+    assert [it for it in KNOWN if it not in _seen and not it.sometimes] == []
 
 
 def test_names_are_unique_and_the_table_is_large() -> None:
-    assert len({row.name for row in ROWS}) == len(ROWS) >= 40
+    assert len({row.name for row in ROWS}) == len(ROWS) >= 150

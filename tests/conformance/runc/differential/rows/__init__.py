@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tests.conformance.runc.differential.rows import (
+    devices,
+    hooks,
     identity,
     mounts,
     namespaces,
@@ -11,4 +13,7 @@ from tests.conformance.runc.differential.rows import (
 )
 from tests.conformance.runc.differential.table import Row
 
-ROWS: list[Row] = [*process.ROWS, *identity.ROWS, *mounts.ROWS, *namespaces.ROWS, *resources.ROWS]
+ROWS: list[Row] = [
+    *process.ROWS, *identity.ROWS, *mounts.ROWS, *namespaces.ROWS, *devices.ROWS, *hooks.ROWS,
+    *resources.ROWS,
+]  # fmt: skip
