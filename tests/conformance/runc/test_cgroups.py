@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +18,7 @@ import pytest
 from pinnace.cli import runc as cli
 from pinnace.errors import Error, FailedPrecondition, InvalidArgument
 from pinnace.linux import cgroups, fork
+from pinnace.linux.cgroups.v2 import UnifiedCgroup
 from pinnace.runc import container
 from tests.conformance.runc.conftest import Box
 
@@ -86,6 +89,33 @@ def test_a_process_is_born_in_a_group(unified: Path) -> None:
         text = reader.read()
     assert os.waitpid(pid, 0)[1] == 0
     assert "0::/pinnace-tests/born" in text
+
+
+def test_a_version_2_group_is_frozen_and_killed_whole(unified: Path) -> None:
+    """What version 2 does without any controller, so that it is tried on hybrid machines, too."""
+    group = UnifiedCgroup(f"/{unified.parent.name}/{unified.name}", str(unified.parents[1]))
+    with subprocess.Popen(["sleep", "100"]) as program:
+        group.join_unified(program.pid)
+        deadline = time.monotonic() + 10
+        while not group.pids():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        group.freeze(True)
+        assert group.is_frozen()
+        group.kill()  # frozen processes die, too
+        assert program.wait(10) == -signal.SIGKILL
+    assert group.pids() == []
+
+
+def test_hugepages_are_limited_where_the_controller_is(box: Box) -> None:
+    group = cgroups.find("/")
+    controllers = Path(group.unified_root or "/nowhere", "cgroup.controllers")
+    if not controllers.exists() or "hugetlb" not in controllers.read_text().split():
+        pytest.skip("no version 2 hierarchy with the hugetlb controller")
+    box.linux["resources"]["hugepageLimits"] = [{"pageSize": "2MB", "limit": 4 << 20}]
+    box.background("sleep", "100")
+    place = Path(group.unified_root + box.linux["cgroupsPath"])
+    assert (place / "hugetlb.2MB.max").read_text() == f"{4 << 20}\n"
 
 
 def test_forking_into_what_is_no_group_is_an_error(tmp_path: Path) -> None:
