@@ -46,6 +46,7 @@ APP = Command(
         switch("version", "v", about="print the version"),
     ),
     commands=(
+        _leaf("checkpoint", "checkpoint", "write a running container to files, with criu"),
         _leaf("create", "create", "create a container, whose program waits for start"),
         _leaf("delete", "delete", "delete what a container has left"),
         _leaf("events", "events", "print what a container uses, and when its memory runs out"),
@@ -55,6 +56,7 @@ APP = Command(
         _leaf("list", "list", "list containers"),
         _leaf("pause", "pause", "freeze the processes of a container"),
         _leaf("ps", "ps", "list the processes of a container"),
+        _leaf("restore", "restore", "make a container from what checkpoint wrote"),
         _leaf("resume", "resume", "let a frozen container go on"),
         _leaf("run", "run", "create and start a container, and wait for it"),
         _leaf("spec", "spec", "write an example config.json"),

@@ -36,6 +36,12 @@ def attend(made: container.Created, start: Callable[[], None]) -> int:
             return _wait(made.pid)
 
 
+def wait_for(pid: int) -> int:
+    """Stay until a process ends, passing signals on to it; its exit status, as a shell gives it."""
+    with _forwarding(pid):
+        return _wait(pid)
+
+
 def _wait(pid: int) -> int:
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code
