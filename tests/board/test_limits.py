@@ -66,6 +66,13 @@ class Boat:
         """A control file of the container's group."""
         return self.sh(f"cat {group}/{name}").strip()
 
+    def wait_for(self, command: str) -> None:
+        """Until ``command`` succeeds on the board."""
+        deadline = time.monotonic() + 60
+        while self.host.run(command).rc != 0:
+            assert time.monotonic() < deadline, command
+            time.sleep(0.5)
+
     def numbers(self, name: str) -> dict[str, int]:
         """A control file of ``key number`` lines."""
         words = [line.split() for line in self.file(name).splitlines()]
@@ -87,22 +94,22 @@ def test_a_container_is_in_its_group(boat: Boat) -> None:
 
 
 def test_memory_beyond_the_limit_is_killed_and_told(boat: Boat) -> None:
-    boat.start("sleep 8; tail -c 64M /dev/zero >/dev/null; sleep 60", memory={"limit": 24 << 20})
-    events = boat.runc(
-        f"events --interval 1h boat >{_PLACE}/events & sleep 1; echo $! >{_PLACE}/pid"
+    eat = (
+        "until [ -e /go ]; do sleep 1; done; dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 99"
     )
-    assert events.succeeded, events.stderr
-    for _ in range(40):
-        if boat.numbers("memory.events").get("oom_kill"):
-            break
-        time.sleep(0.5)
+    boat.start(eat, memory={"limit": 24 << 20})
+    log = f"{_PLACE}/events"
+    watching = f"events --interval 2s boat >{log} 2>&1 </dev/null & echo $! >{_PLACE}/pid"
+    assert boat.runc(watching).succeeded
+    boat.wait_for(f"grep -q '\"stats\"' {log}")
+    boat.sh(f"touch {_PLACE}/rootfs/go")
+    boat.wait_for(f"grep -q '\"oom\"' {log}")
     assert boat.numbers("memory.events")["oom_kill"] == 1
-    time.sleep(1)
-    assert '"type":"oom"' in boat.sh(f"cat {_PLACE}/events; kill $(cat {_PLACE}/pid)")
+    boat.sh(f"kill $(cat {_PLACE}/pid)")
 
 
 def test_a_program_killed_for_memory_ends_with_137(boat: Boat) -> None:
-    ended = boat.run("exec tail -c 64M /dev/zero >/dev/null", memory={"limit": 24 << 20})
+    ended = boat.run("exec dd if=/dev/zero of=/dev/null bs=64M count=1", memory={"limit": 24 << 20})
     assert ended.rc == 137
 
 
@@ -209,10 +216,7 @@ def test_a_further_process_joins_a_container_that_hands_controllers_on(boat: Boa
     boat.spec["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]})  # fmt: skip
     script = "cd /sys/fs/cgroup && mkdir in && echo 1 >in/cgroup.procs && echo +pids >cgroup.subtree_control && sleep 100"
     boat.start(script)
-    for _ in range(20):
-        if boat.file("cgroup.subtree_control"):
-            break
-        time.sleep(0.3)
+    boat.wait_for(f"grep -q pids {_GROUP}/cgroup.subtree_control")
     joined = boat.runc("exec boat cat /proc/self/cgroup")
     assert (joined.rc, joined.stdout.strip()) == (0, "0::/in"), joined.stderr
 
