@@ -13,6 +13,7 @@ from pinnace.linux import capabilities, mount
 from pinnace.linux.kernel import KERNEL, NAMESPACES, Kernel
 from pinnace.linux.seccomp import loading, profile
 from pinnace.linux.seccomp.library import Library
+from pinnace.runc import mapped
 from pinnace.spec import runtime
 from pinnace.version import VERSION
 
@@ -25,7 +26,9 @@ def describe(kernel: Kernel = KERNEL) -> dict[str, Any]:
         "ociVersionMin": OLDEST,
         "ociVersionMax": runtime.VERSION,
         "hooks": list(runtime.HOOKS),
-        "mountOptions": sorted({*mount.SET, *mount.PROPAGATION, *mount.RECURSIVE, "tmpcopyup"}),
+        "mountOptions": sorted(
+            {*mount.SET, *mount.PROPAGATION, *mount.RECURSIVE, *mapped.WORDS, "tmpcopyup"}
+        ),
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(capabilities.NAMES),
@@ -34,6 +37,7 @@ def describe(kernel: Kernel = KERNEL) -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {"io.pinnace.version": VERSION, **_libseccomp()},
         "potentiallyUnsafeConfigAnnotations": [],

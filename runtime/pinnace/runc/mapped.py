@@ -13,12 +13,12 @@ from pinnace.errors import Error, InvalidArgument
 from pinnace.linux.kernel import Kernel
 from pinnace.linux.mount import MS_BIND, MS_REC, parse_options
 
-_WORDS = ("idmap", "ridmap")
+WORDS = ("idmap", "ridmap")
 
 
 def plain_options(item: dict[str, Any]) -> list[str]:
     """The options of a mount without the words that are about owners."""
-    return [word for word in item.get("options") or () if word not in _WORDS]
+    return [word for word in item.get("options") or () if word not in WORDS]
 
 
 def open_trees(kernel: Kernel, spec: dict[str, Any], bundle: str) -> dict[int, int]:
@@ -55,7 +55,7 @@ def attach(tree: int, place: int) -> None:
 def _is_mapped(item: dict[str, Any]) -> bool:
     options = item.get("options") or ()
     asked = item.get("uidMappings") or item.get("gidMappings")
-    return bool(asked) or any(word in options for word in _WORDS)
+    return bool(asked) or any(word in options for word in WORDS)
 
 
 def _open_tree(kernel: Kernel, spec: dict[str, Any], item: dict[str, Any], bundle: str) -> int:
