@@ -178,6 +178,7 @@ class SystemBoard(Board):
                 login.power_off(self, run)
                 if not wait_until(lambda: not run.alive, _POWEROFF_SECONDS):
                     step.detail = "did not power off in time; killed"
+                    self._quit(run)
             self._end(run)
 
     def destroy(self) -> None:
@@ -400,6 +401,12 @@ class SystemBoard(Board):
         run = self._run()
         if run is not None:
             self._end(run)
+
+    def _quit(self, run: Run) -> None:
+        """Have QEMU write what the disk's cache holds, and end."""
+        with suppress(PinnaceError), Monitor(run.monitor) as monitor:
+            monitor.execute("quit")
+            wait_until(lambda: not run.alive, _END_SECONDS)
 
     def _end(self, run: Run) -> None:
         """End what still runs, QEMU with its supervisor, and forget the run."""

@@ -69,8 +69,9 @@ def settle(board: SystemBoard) -> None:
 
 def power_off(board: SystemBoard, run: Run) -> None:
     """Ask the board to power itself off; one that cannot is killed by the caller."""
-    if _greets(run.port):
-        _command(board, "sudo systemctl poweroff", 30)
+    for _ in range(5):
+        if not run.alive or _command(board, "sudo systemctl --no-block poweroff", 30).returncode == 0:
+            return
 
 
 def last_words(log: Path) -> str:
