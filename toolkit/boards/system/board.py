@@ -315,11 +315,13 @@ class SystemBoard(Board):
             alone=alone,
         )
         run.write(self._record)
+        # The project's own modules first, then what whoever started us added.
+        paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
         with (self._directory / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "toolkit.boards.system.supervisor", str(self._record)],
                 cwd="/",
-                env={**os.environ, "PYTHONPATH": str(PROJECT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

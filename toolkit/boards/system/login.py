@@ -70,7 +70,8 @@ def settle(board: SystemBoard) -> None:
 def power_off(board: SystemBoard, run: Run) -> None:
     """Ask the board to power itself off; one that cannot is killed by the caller."""
     for _ in range(5):
-        if not run.alive or _command(board, "sudo systemctl --no-block poweroff", 30).returncode == 0:
+        asked = _command(board, "sudo systemctl --no-block poweroff", 30)
+        if asked.returncode == 0 or not run.alive:
             return
 
 
