@@ -18,7 +18,7 @@ from toolkit.cli import assume_yes
 from toolkit.errors import PinnaceError
 from toolkit.paths import LOCKS, PROJECT, RUNTIME
 
-BOARDS = ("emu-armv6l",)
+BOARDS = ("emu-armv6l", "sys-arm64")
 """The boards of every full run: one of each tier, the weakest processor and the truest machine among them."""
 
 _FAST = ["tests/unit", "tests/property"]

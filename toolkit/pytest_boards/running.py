@@ -94,11 +94,14 @@ class RunningBoard:
         self._shell.close()
         self._wait_for_boot(lambda found: found != before)
 
-    def power_cut(self) -> None:
-        """Cut its power: what was not synced is lost. :meth:`start` boots it again."""
+    def power_cut(self, *, kept: float = 0.0, seed: int = 0) -> None:
+        """Cut its power: what was not synced is lost. :meth:`start` boots it again.
+
+        A share ``kept`` of what the disk had not written for good yet, chosen by ``seed``, is there nevertheless.
+        """
         self._need(capability.POWER_CUT)
         self._shell.close()
-        self._board.power_cut()
+        self._board.power_cut(kept=kept, seed=seed)
 
     def start(self) -> None:
         """Boot it, where it does not run."""
