@@ -21,17 +21,20 @@ class Result:
     """One measurement: medians of ours and of the peer's, in ``unit``.
 
     Attributes:
-        peer: program and version measured beside ours.
+        peer: program and version measured beside ours; empty where nothing else does the same.
+        theirs: ``None`` without a peer.
     """
 
     name: str
     peer: str
     ours: float
-    theirs: float
+    theirs: float | None
     unit: str
 
     @property
-    def ratio(self) -> float:
+    def ratio(self) -> float | None:
+        if self.theirs is None:
+            return None
         return self.ours / self.theirs if self.theirs else float("inf")
 
     def as_json(self) -> dict[str, object]:
@@ -39,10 +42,14 @@ class Result:
             "name": self.name,
             "peer": self.peer,
             "ours": round(self.ours, 3),
-            "theirs": round(self.theirs, 3),
+            "theirs": _rounded(self.theirs),
             "unit": self.unit,
-            "ratio": round(self.ratio, 3),
+            "ratio": _rounded(self.ratio),
         }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def interleaved(
@@ -80,8 +87,8 @@ def show(results: Sequence[Result]) -> None:
             result.name,
             result.peer,
             f"{result.ours:.2f} {result.unit}",
-            f"{result.theirs:.2f} {result.unit}",
-            f"{result.ratio:.2f}",
+            "" if result.theirs is None else f"{result.theirs:.2f} {result.unit}",
+            "" if result.ratio is None else f"{result.ratio:.2f}",
         )
         for result in results
     ]
@@ -94,5 +101,6 @@ def plot(results: Sequence[Result], path: Path, title: str) -> None:
     groups = [
         (f"{result.name} ({result.unit})", result.ours, result.theirs, result.peer)
         for result in results
+        if result.theirs is not None
     ]
     path.write_text(bar_chart(groups, title), encoding="utf-8")

@@ -53,3 +53,10 @@ def test_the_plot_is_a_drawing_of_the_values(tmp_path: Path) -> None:
     assert "containerd <1.7> & runc" in texts
     bars = [float(each.get("width", "0")) for each in document.iter("{http://www.w3.org/2000/svg}rect")]  # fmt: skip
     assert bars[1] / bars[2] == pytest.approx(5 / 109, rel=0.01)
+
+
+def test_what_nobody_else_does_has_no_ratio(tmp_path: Path) -> None:
+    alone = Result("restore", "", 1.5, None, "s")
+    assert json.loads(as_json([alone]))["benchmarks"][0]["ratio"] is None
+    plot([alone, RESULT], tmp_path / "x.svg", "title")
+    assert "restore" not in (tmp_path / "x.svg").read_text()
