@@ -70,6 +70,7 @@ def bundle(_: Context, arch: str = "", python: str = "3.11") -> None:
         "name": "emu-armv6l, sys-arm64 ... (`list` shows all); with a word behind for more of a kind",
         "tag": "the snapshot's name (snapshot, restore; restore without it: as after the first boot)",
         "cold": "boot a new board instead of restoring one that booted (start)",
+        "as_": "raspberry-pi-os: a kernel without the memory controller until cmdline.txt asks for it",
         "spared": "share of unflushed blocks that a power cut does not lose, 0 to 1",
         "seed": "which of them: the same number, the same blocks",
         "yes": "install missing Debian packages without asking",
@@ -83,12 +84,13 @@ def board(
     cold: bool = False,
     spared: float = 0.0,
     seed: int = 0,
+    as_: str = "",
     yes: bool = False,
 ) -> int:
     """Emulated boards. `./inv board ssh NAME -- COMMAND` runs a command on one."""
     from toolkit.boards import command
 
-    options = command.Options(tag=tag, cold=cold, kept=spared, seed=seed)
+    options = command.Options(tag=tag, cold=cold, kept=spared, seed=seed, system=as_)
     return command.run(action, name, words=remainder(), yes=yes, options=options)
 
 

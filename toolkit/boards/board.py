@@ -85,7 +85,8 @@ class Board(ABC):
         """A known_hosts file with this board's key, for strict checking."""
 
     @abstractmethod
-    def create(self, *, yes: bool = False) -> None: ...
+    def create(self, *, yes: bool = False, system: str = "") -> None:
+        """``system``: whose kernel it is like, ``raspberry-pi-os``; a board on this machine's refuses."""
 
     @abstractmethod
     def start(self, *, yes: bool = False, cold: bool = False) -> None:

@@ -18,20 +18,21 @@ from toolkit.paths import state_dir
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the flags say: a snapshot's name, whether to boot, how much a power cut spares."""
+    """What the flags say: a snapshot's name, whether to boot, how much a power cut spares, what it is like."""
 
     tag: str = ""
     cold: bool = False
     kept: float = 0.0
     seed: int = 0
+    system: str = ""
 
 
 def run(action: str, name: str, *, words: list[str], yes: bool, options: Options | None = None) -> int:  # fmt: skip
     """Carry out ``action`` on the board ``name``; returns the exit status."""
     said = options or Options()
     actions: dict[str, Callable[[Board], int]] = {
-        "create": lambda board: _did(partial(board.create, yes=yes)),
-        "start": lambda board: _start(board, yes, said.cold),
+        "create": lambda board: _did(partial(board.create, yes=yes, system=said.system)),
+        "start": lambda board: _start(board, yes, said),
         "stop": lambda board: _did(board.stop),
         "destroy": lambda board: _did(board.destroy),
         "ssh": lambda board: _ssh(board, words),
@@ -58,10 +59,10 @@ def _did(act: Callable[[], None]) -> int:
     return 0
 
 
-def _start(board: Board, yes: bool, cold: bool) -> int:
-    if not board.is_created:
-        board.create(yes=yes)
-    board.start(yes=yes, cold=cold)
+def _start(board: Board, yes: bool, said: Options) -> int:
+    if said.system or not board.is_created:
+        board.create(yes=yes, system=said.system)
+    board.start(yes=yes, cold=said.cold)
     return 0
 
 

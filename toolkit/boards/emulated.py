@@ -126,7 +126,9 @@ class EmulatedBoard(Board):
 
     # -- what can be done with it --------------------------------------------------------------
 
-    def create(self, *, yes: bool = False) -> None:
+    def create(self, *, yes: bool = False, system: str = "") -> None:
+        if system:
+            raise self._cannot(capability.KERNEL_CMDLINE)
         if not self.is_created:
             need_machine(f"creating {self.name}", yes=yes)
             _need_fit_disk(self._state)

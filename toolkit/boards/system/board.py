@@ -11,14 +11,14 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from toolkit import console, debian, host
 from toolkit.boards import capability, identity
 from toolkit.boards.board import Board
 from toolkit.boards.machine import wait_until
-from toolkit.boards.system import image, login, overlay, shell, snapshots, tools
+from toolkit.boards.system import firmware, image, login, overlay, shell, snapshots, tools
 from toolkit.boards.system.image import Image
 from toolkit.boards.system.launch import Run, free_port
 from toolkit.boards.system.model import Model
@@ -39,11 +39,15 @@ _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client", "setpriv":
 
 @dataclass(frozen=True, slots=True)
 class _Disk:
-    """What a created board has: its image, its writable layer, and whether that was ever used."""
+    """What a created board has: its image, its writable layer, and whether that was ever used.
+
+    ``system``: whose kernel it is like, where that is not Debian's (toolkit.boards.system.firmware).
+    """
 
     image: str
     layer: str
     fresh: bool
+    system: str = ""
 
 
 class SystemBoard(Board):
@@ -134,10 +138,12 @@ class SystemBoard(Board):
 
     # -- what can be done with it --------------------------------------------------------------
 
-    def create(self, *, yes: bool = False) -> None:
+    def create(self, *, yes: bool = False, system: str = "") -> None:
+        firmware.checked(system)
         need_machine(yes=yes)
         with debian.locked(state_dir("boards") / f"{self.name}.lock"):
             if self.is_created:
+                self._need_system(system)
                 console.line("skipped", f"create {self.name}", "exists already")
                 return
             tools.check_qemu(self.model.program)
@@ -147,10 +153,12 @@ class SystemBoard(Board):
                 self._directory.mkdir(mode=0o700)
                 try:
                     self._new_layer(made.folder, made.disk, "raw", fresh=True)
+                    self._write_disk(replace(self._disk(), system=system))
                 except BaseException:
                     shutil.rmtree(self._directory, ignore_errors=True)
                     raise
                 step.detail = f"Debian {self.release} {self.arch.facts.debian}"
+                step.detail += f" as {system}" if system else ""
 
     def start(self, *, yes: bool = False, cold: bool = False) -> None:
         """Start it: a new board from the snapshot of a booted one, any other, or when ``cold``, by booting."""
@@ -161,7 +169,7 @@ class SystemBoard(Board):
                 console.line("skipped", f"start {self.name}", f"runs, port {self.ssh_port}")
                 return
             self._forget_run()
-            if disk.fresh and not cold and self.model.restores:
+            if disk.fresh and not cold and self.model.restores and not disk.system:
                 self._restore(self._booted(Path(disk.image)), f"start {self.name}")
             else:
                 with console.step(f"boot {self.name}") as step:
@@ -210,6 +218,9 @@ class SystemBoard(Board):
         self._restore(target, f"resume {self.name}")
 
     def restore(self, tag: str = "") -> None:
+        if not tag and self._disk().system:
+            self._renew()
+            return
         target = self._snapshot(tag) if tag else self._booted(Path(self._disk().image))
         if not snapshots.memory(target).exists():
             raise UsageError(
@@ -220,6 +231,24 @@ class SystemBoard(Board):
         if run is not None:
             self._end(run)
         self._restore(target, f"restore {self.name}")
+
+    def _renew(self) -> None:
+        """Boot it with an empty disk: the snapshot in the cache is one of Debian's kernel as it is."""
+        run = self._run()
+        if run is not None:
+            self._end(run)
+        made = self._image
+        self._new_layer(made.folder, made.disk, "raw", fresh=True)
+        with console.step(f"boot {self.name} anew"):
+            self._boot()
+
+    def _need_system(self, system: str) -> None:
+        found = self._disk().system
+        if system and found != system:
+            raise UsageError(
+                f"{self.name} exists, as {found or 'Debian'}",
+                hint=f"./inv board destroy {self.name}, and create it as {system}",
+            )
 
     def reset(self) -> None:
         run = self._running()
@@ -313,6 +342,7 @@ class SystemBoard(Board):
             port=free_port(),
             incoming=incoming,
             alone=alone,
+            system=disk.system,
         )
         run.write(self._record)
         # The project's own modules first, then what whoever started us added.
@@ -344,7 +374,8 @@ class SystemBoard(Board):
         old = self._disk().layer if self.is_created else ""
         layer = self._directory / f"layer-{time.time_ns()}.qcow2"
         overlay.create(layer, backing, kind)
-        self._write_disk(_Disk(str(folder), str(layer), fresh))
+        system = self._disk().system if self.is_created else ""
+        self._write_disk(_Disk(str(folder), str(layer), fresh, system))
         if old:
             Path(old).unlink(missing_ok=True)
 
@@ -352,7 +383,7 @@ class SystemBoard(Board):
         self._write_disk(replace(self._disk(), fresh=False))
 
     def _write_disk(self, disk: _Disk) -> None:
-        values = {"image": disk.image, "layer": disk.layer, "fresh": disk.fresh}
+        values = asdict(disk)
         scratch = self._directory / "board.json.new"
         scratch.write_text(json.dumps(values, indent=2) + "\n")
         scratch.replace(self._directory / "board.json")

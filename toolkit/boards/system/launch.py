@@ -26,7 +26,8 @@ class Run:
     """A running board: who watches over it, where its sockets are, where its SSH server answers.
 
     ``incoming`` is the file with the memory of the snapshot that it starts from, or empty. ``alone``: a
-    late network card is left out, so that the machine can be kept.
+    late network card is left out, so that the machine can be kept. ``system``: whose kernel it is like,
+    see :mod:`toolkit.boards.system.firmware`.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Run:
     supervisor: int = 0
     supervisor_started: int = 0
     alone: bool = False
+    system: str = ""
 
     @property
     def alive(self) -> bool:

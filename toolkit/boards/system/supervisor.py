@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.boards import network
-from toolkit.boards.system import disk, launch, overlay
+from toolkit.boards.system import disk, firmware, launch, overlay
 from toolkit.boards.system.launch import NETWORK_DEVICE, Run
 from toolkit.boards.system.qmp import Monitor, Silence
 from toolkit.errors import PinnaceError
@@ -50,7 +50,9 @@ def main() -> None:
 def _boot(run: Run, server: socket.socket, incoming: str) -> str:
     """One life of the machine, from power on to off or reset; returns why it ended."""
     # A restored machine has its kernel running already.
-    command_line = "" if incoming else overlay.command_line(Path(run.disk))
+    command_line = (
+        "" if incoming else firmware.command_line(overlay.command_line(Path(run.disk)), run.system)
+    )
     words = launch.command(run, incoming, command_line, _forwarder())
     cache = disk.WriteCache(Path(run.disk))
     with subprocess.Popen(
