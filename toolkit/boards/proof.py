@@ -59,6 +59,12 @@ def lacking(arch: Arch) -> str:
     return f"{_LACKS[facts.qemu_cpu]} {_EXIT[facts.qemu]}"
 
 
+def running(arch: Arch) -> str:
+    """Code that ends well on ``arch``, with an instruction that older processors lack."""
+    facts = arch.facts
+    return f"{_HAS[facts.qemu_cpu]} {_EXIT[facts.qemu]}"
+
+
 def flags(arch: Arch) -> int:
     """The e_flags of Debian's programs for ``arch``."""
     return {Arch.ARMV6L: SOFT_FLOAT, Arch.ARMV7L: HARD_FLOAT}.get(arch, EABI5)

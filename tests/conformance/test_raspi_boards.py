@@ -1,0 +1,97 @@
+"""Raspberry Pi machines as a user has them: restored again and again, and like Raspberry Pi OS."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from toolkit import boards
+from toolkit.arch import Arch
+from toolkit.boards import proof
+from toolkit.boards.elf import tiny_program
+from toolkit.boards.system import firmware
+from toolkit.boards.system.board import SystemBoard
+
+pytestmark = [pytest.mark.emulated, pytest.mark.system, pytest.mark.timeout(7200)]
+
+RESTORES = int(os.environ.get("PINNACE_RESTORES", "3"))
+"""How often in a row; 50 is the full size."""
+
+KINDS = os.environ.get("PINNACE_RESTORE_BOARDS", "sys-armv6l").split(",")
+"""Which boards; docs/boards.md has their names."""
+
+_SIGILL = 128 + 4
+_BOOT_SECONDS = 900
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Boards of these tests have a state directory of their own: nobody else's are touched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@contextmanager
+def _a_board(kind: str, system: str = "") -> Iterator[SystemBoard]:
+    found = boards.get(f"{kind}-pi")
+    assert isinstance(found, SystemBoard)
+    try:
+        found.create(yes=True, system=system)
+        found.start(yes=True)
+        yield found
+    finally:
+        found.destroy()
+
+
+def _on(board: SystemBoard, script: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        board.ssh_command([script]), input=stdin, capture_output=True, check=False, timeout=300
+    )
+    text = (done.stdout.decode(), done.stderr.decode())
+    return subprocess.CompletedProcess(done.args, done.returncode, *text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_board_is_restored_again_and_again(kind: str) -> None:
+    """A machine that stands still after a restore is a time limit's error, with its console."""
+    with _a_board(kind) as board:
+        seconds = []
+        for number in range(RESTORES):
+            assert _on(board, f"echo {number} >left-behind; sync").returncode == 0
+            begin = time.monotonic()
+            board.restore()
+            seconds.append(time.monotonic() - begin)
+            assert _on(board, "ls left-behind").returncode != 0
+        print(f"{kind}: {RESTORES} restores of {min(seconds):.1f} to {max(seconds):.1f} s")
+
+
+def test_an_armv6_machine_runs_armv6_and_nothing_newer() -> None:
+    arch = Arch.ARMV6L
+    with _a_board("sys-armv6l") as board:
+        assert _on(board, "uname -m").stdout.strip() == "armv6l"
+        for code, status in ((proof.running(arch), 0), (proof.lacking(arch), _SIGILL)):
+            program = tiny_program("arm", code, proof.flags(arch))
+            assert _on(board, "cat >program && chmod +x program", program).returncode == 0
+            assert _on(board, "./program; exit $?").returncode == status
+
+
+def test_the_board_itself_turns_the_memory_controller_on() -> None:
+    """As the kernel role does: cmdline.txt on the board is edited, and it reboots."""
+    with _a_board("sys-arm64", firmware.RASPBERRY_PI_OS) as board:
+        controllers = "cat /sys/fs/cgroup/cgroup.controllers"
+        assert "memory" not in _on(board, controllers).stdout.split()
+        edit = (
+            "sudo sed -i '1s/$/ cgroup_enable=memory cgroup_memory=1/' /boot/firmware/cmdline.txt"
+        )
+        assert _on(board, f"{edit} && sync && sudo systemctl --no-block reboot").returncode == 0
+        deadline = time.monotonic() + _BOOT_SECONDS
+        while "memory" not in _on(board, controllers).stdout.split():
+            assert time.monotonic() < deadline, board.console.read_text(errors="replace")[-2000:]
+            time.sleep(1)
+        assert "cgroup_disable" not in _on(board, "cat /proc/cmdline").stdout
