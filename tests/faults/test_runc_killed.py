@@ -132,10 +132,15 @@ def victims(
         return made[-1]
 
     yield make
-    for victim in made[-1:]:
-        victim.runc("delete", "--force", victim.id)
+    # A test that failed, or was interrupted, leaves its victim alive.
+    for victim in made:
+        if victim.leftovers():
+            victim.runc("delete", "--force", victim.id)
         for pid, _ in _processes(victim.id):
             os.kill(pid, signal.SIGKILL)
+    for pattern in (GROUP, f"*/{GROUP}"):
+        for path in Path("/sys/fs/cgroup").glob(pattern):
+            path.rmdir()
 
 
 # The commands before the one that is killed, and that one's words; {id} is the container's.
