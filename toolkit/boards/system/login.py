@@ -36,7 +36,7 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
     Raises :class:`PinnaceError` with the end of its console when it ends or ``seconds`` pass.
     """
     deadline = time.monotonic() + seconds
-    problem = "no answer"
+    problem, patience = "no answer", 1.0
     while time.monotonic() < deadline:
         if not run.alive:
             log = (board.console.parent / "supervisor.log").read_text(errors="replace")
@@ -44,8 +44,12 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
                 f"{board.name} ended: {last_line(log)}", hint=last_words(board.console)
             )
         # A restored machine answers at once, and each further connection is work for its processor.
-        if not (run.ready.exists() if run.incoming else _greets(run.port)):
+        asked = time.monotonic()
+        if not (run.ready.exists() if run.incoming else _greets(run.port, patience)):
             time.sleep(0.02)
+            if time.monotonic() - asked > patience:
+                # On a loaded machine the server may need longer than this for its first word.
+                patience = min(patience * 1.2, 15.0)
             continue
         done = _command(board, _FRESHEN.format(now=f"{time.time():.0f}", name=board.name), 30)
         if done.returncode == 0:
@@ -90,11 +94,11 @@ def last_words(log: Path) -> str:
     return "its console ended with: " + " | ".join(lines[-_LAST_LINES:] or ["nothing"])
 
 
-def _greets(port: int) -> bool:
+def _greets(port: int, seconds: float) -> bool:
     """Whether an SSH server answers. QEMU takes connections before the board listens: its banner counts."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.settimeout(1)
+        with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+            connection.settimeout(seconds)
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
