@@ -53,7 +53,7 @@ def container(host: Any) -> Iterator[str]:
     )
 
 
-_ORDER = ("units", "files", "containers", "processor", "limits", "reboot")
+_ORDER = ("units", "files", "containers", "confinement", "processor", "limits", "reboot")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

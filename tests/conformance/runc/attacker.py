@@ -6,8 +6,9 @@ one: a test that can't fail shows nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,21 +20,25 @@ from pinnace.linux.kernel import Kernel
 
 
 class Attacker:
-    """Waits in the host's mount namespace, as a process of another container with the same volume does."""
+    """A process in the host's mount namespace, as one of another container with the same volume is.
+
+    No thread: the runtime forks, and its child would have locks that a thread held.
+    """
 
     def __init__(self, scratch: Path, attack: Callable[[], None]) -> None:
-        self._go, self._done, self._end = (scratch / name for name in ("go", "done", "end"))
-        self._attack = attack
-        self._thread = threading.Thread(target=self._wait)
-        self._thread.start()
+        self._go, self._done = (scratch / name for name in ("go", "done"))
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                self._wait(attack)
+            finally:
+                os._exit(0)
 
-    def _wait(self) -> None:
-        while not self._end.exists():
-            if self._go.exists():
-                self._attack()
-                self._done.touch()
-                return
+    def _wait(self, attack: Callable[[], None]) -> None:
+        while not self._go.exists():
             time.sleep(0.001)
+        attack()
+        self._done.touch()
 
     def strike(self) -> None:
         """Called by the runtime's process, which is inside already: have it done, and wait for that."""
@@ -47,8 +52,10 @@ class Attacker:
         return self._done.exists()
 
     def close(self) -> None:
-        self._end.touch()
-        self._thread.join(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
 
 
 class Watched:

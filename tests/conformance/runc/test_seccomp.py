@@ -112,7 +112,7 @@ def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
 
     def start(*refused: str) -> Supervisor:
         numbers = {library.number(name, library.native()) for name in refused}
-        made.append(Supervisor(tmp_path / f"supervisor{len(made)}", numbers))
+        made.append(Supervisor(str(tmp_path / f"supervisor{len(made)}"), numbers))
         return made[-1]
 
     yield start
