@@ -10,10 +10,12 @@ from tests.conformance.runc.differential.rows import (
     namespaces,
     process,
     resources,
+    seccomp,
 )
 from tests.conformance.runc.differential.table import Row
 
 ROWS: list[Row] = [
     *process.ROWS, *identity.ROWS, *mounts.ROWS, *namespaces.ROWS, *devices.ROWS, *hooks.ROWS,
     *resources.ROWS,
+    *seccomp.ROWS,
 ]  # fmt: skip
