@@ -84,6 +84,8 @@ def test_an_armv6_machine_runs_armv6_and_nothing_newer() -> None:
 def test_the_board_itself_turns_the_memory_controller_on() -> None:
     """As the kernel role does: cmdline.txt on the board is edited, and it reboots."""
     with _a_board("sys-arm64", firmware.RASPBERRY_PI_OS) as board:
+        # The boot partition is mounted beside the SSH server's start.
+        assert _on(board, "systemctl is-system-running --wait").stdout.strip() == "running"
         controllers = "cat /sys/fs/cgroup/cgroup.controllers"
         assert "memory" not in _on(board, controllers).stdout.split()
         edit = (
