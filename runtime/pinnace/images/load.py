@@ -74,6 +74,7 @@ def import_(
         work = []
         for name, root in _named(found, base, digests):
             tree = select.stored(store, namespace, root, None if all_platforms else own, name)
+            _check_sizes(store, namespace, tree)
             unpacker = _unpacker(store, namespace, tree, own, snapshotter, report, stack)
             work.append((name, root, tree, unpacker if unpack else None))
         done: set[str] = set()
@@ -93,6 +94,18 @@ def import_(
         size = image.target.size
         report(Progress(progress.SAVED, image.name, size, size, image.target))
     return made
+
+
+def _check_sizes(store: Store, namespace: str, tree: Tree) -> None:
+    """Content that is there must have the size that a manifest says, or pushing it would fail."""
+    for _, manifest in tree.manifests:
+        for item in (manifest.config, *manifest.layers):
+            with suppress(NotFound):
+                size = store.content.info(namespace, item.digest).size
+                if size != item.size:
+                    raise DataLoss(
+                        f"{item.digest} has {size} bytes, its descriptor says {item.size}"
+                    )
 
 
 def _unpacker(

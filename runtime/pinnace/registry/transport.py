@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from base64 import b64encode
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -35,6 +36,8 @@ _ATTEMPTS = 5
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 60.0
 _REDIRECTS = 5
+CONNECTIONS = 8
+"""Requests to one address that are under way at a time: registries refuse clients with more."""
 _IDLE = 4
 _SHORT = 64 * 1024
 _TRY_AGAIN = frozenset((408, 429, 500, 502, 503, 504))
@@ -58,7 +61,7 @@ class Response:
 
     def __init__(
         self, client: Client, address: Address, connection: http.client.HTTPConnection,
-        raw: http.client.HTTPResponse, url: str,
+        raw: http.client.HTTPResponse, url: str, slot: threading.Semaphore,
     ) -> None:  # fmt: skip
         self.status = raw.status
         self.headers = raw.headers
@@ -70,6 +73,7 @@ class Response:
         self._left = raw.length
         self._mark = (time.monotonic(), 0)
         self._count = 0
+        self._slot: threading.Semaphore | None = slot
 
     @property
     def length(self) -> int | None:
@@ -134,6 +138,7 @@ class Response:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        self._leave()
         if self._raw.will_close or not self._raw.isclosed():
             connection.close()
         else:
@@ -156,6 +161,13 @@ class Response:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let the next request to the host begin."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.release()
 
     def __enter__(self) -> Response:
         return self
@@ -172,6 +184,7 @@ class Client:
         self.host = host
         self._sleep = sleep
         self._idle: dict[Address, list[http.client.HTTPConnection]] = {}
+        self._slots: dict[Address, threading.Semaphore] = {}
         self._lock = threading.Lock()
 
     def request(
@@ -212,8 +225,7 @@ class Client:
     def pause(self, attempt: int, retry_after: str | None = None) -> None:
         """Wait before the next attempt, longer each time, or as long as the server says."""
         delay = _FIRST_DELAY * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
-        if retry_after is not None and retry_after.strip().isdecimal():
-            delay = max(delay, float(retry_after))
+        delay = max(delay, _seconds_until(retry_after or ""))
         time.sleep(min(delay, _LONGEST_DELAY) * self._sleep)
 
     def _follow(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> Response:
@@ -248,11 +260,28 @@ class Client:
         if proxy:  # RFC 9112, 3.2.2: a proxy is asked for the whole URL
             path = f"{parts.scheme}://{parts.netloc}{path}"
             sent.update(proxy.headers)
+        slot = self._slot_for(address)
+        slot.acquire()
+        try:
+            connection, raw = self._exchange(address, method, path, body, sent)
+        except BaseException:
+            slot.release()
+            raise
+        return Response(self, address, connection, raw, url, slot)
+
+    def _slot_for(self, address: Address) -> threading.Semaphore:
+        """At most so many requests to one address are under way; others wait for their turn."""
+        with self._lock:
+            return self._slots.setdefault(address, threading.Semaphore(CONNECTIONS))
+
+    def _exchange(
+        self, address: Address, method: str, path: str, body: Body, sent: Mapping[str, str]
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         while True:
             connection, reused = self._connection(address)
             try:
-                connection.request(method, path, cast("Any", body), sent)
-                raw = connection.getresponse()
+                connection.request(method, path, cast("Any", body), dict(sent))
+                return connection, connection.getresponse()
             except Error:  # what is uploaded could not be read: a half-sent request is no use
                 connection.close()
                 raise
@@ -261,7 +290,6 @@ class Client:
                 if reused and (body is None or isinstance(body, bytes)):
                     continue  # the server closed a connection that was kept: not a failure
                 raise self._explain(address, error) from None
-            return Response(self, address, connection, raw, url)
 
     def _connection(self, address: Address) -> tuple[http.client.HTTPConnection, bool]:
         with self._lock:
@@ -322,6 +350,17 @@ class Client:
                 hint="check its spelling and this machine's name server (/etc/resolv.conf)",
             )
         return _Broken(f"cannot reach {address.host}:{address.port}: {_reason(error)}")
+
+
+def _seconds_until(retry_after: str) -> float:
+    """What ``Retry-After`` says: seconds, or a date (RFC 9110, 10.2.3); 0 for anything else."""
+    text = retry_after.strip()
+    if text.isdecimal():
+        return float(text[:9])
+    try:
+        return parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 class _Broken(Unavailable):

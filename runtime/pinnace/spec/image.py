@@ -159,11 +159,20 @@ def media_type_of(document: Mapping[str, Any], declared: str = "") -> str:
             "image manifest of Docker's schema 1, which has no content digests",
             hint="push the image again with a current tool",
         )
+    if _contradict(written, declared):
+        raise InvalidArgument(f"document is {written}, and was announced as {declared}")
     if written not in INDEX_TYPES and written not in MANIFEST_TYPES:
         written = OCI_INDEX if has_manifests else OCI_MANIFEST
     if is_index(written) is not has_manifests:
         raise InvalidArgument(f"document is not what its media type says: {written}")
     return written
+
+
+def _contradict(written: str, declared: str) -> bool:
+    """Whether one says index and the other manifest; Docker's and OCI's words for one are the same."""
+    return (is_index(written) and is_manifest(declared)) or (
+        is_manifest(written) and is_index(declared)
+    )
 
 
 def parse_index(data: bytes, declared: str = "") -> Index:
