@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ class FakeRegistry:
     A fault is called with the handler and the path; it answers and returns True, or returns False.
     """
 
-    def __init__(self, image: TestImage) -> None:
+    def __init__(self, image: TestImage, address: str = "127.0.0.1") -> None:
         self.image = image
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.faults: list[Callable[[Handler, str], bool]] = []
@@ -27,12 +28,17 @@ class FakeRegistry:
         class Bound(Handler):
             owner = registry
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+        class Server(http.server.ThreadingHTTPServer):
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+        self._address = address
+        self._server = Server((address, 0), Bound)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        shown = f"[{self._address}]" if ":" in self._address else self._address
+        return f"{shown}:{self._server.server_port}"
 
     @property
     def reference(self) -> str:

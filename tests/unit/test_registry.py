@@ -515,6 +515,14 @@ def test_an_unknown_host_is_said_at_once(store: Store) -> None:
     assert "name server" in caught.value.hint
 
 
+def test_ipv6() -> None:
+    image = TestImage()
+    with FakeRegistry(image, address="::1") as registry:
+        assert registry.host.startswith("[::1]:")
+        assert Resolver().resolve(registry.reference)[1].digest == image.root.digest
+        assert registry.requests[0][2]["Host"] == registry.host
+
+
 def test_plain_http_where_tls_was_expected(
     store: Store, registry: FakeRegistry, tmp_path: Path
 ) -> None:

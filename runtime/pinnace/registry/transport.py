@@ -24,7 +24,7 @@ from pinnace.registry import tls
 from pinnace.registry.hosts import Host, is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TypeAlias
 
     from pinnace.registry.upload import Content
@@ -46,6 +46,10 @@ PROGRESS = 64 * 1024
 AGENT = "pinnace/0.1"
 # Headers that belong to one host and are not shown to another.
 _PRIVATE = frozenset(("authorization", "cookie", "proxy-authorization"))
+
+
+trace: Callable[[str], None] | None = None
+"""Told each request with the status of its answer, for ``--debug``; without queries, which may be secret."""
 
 
 class Address(NamedTuple):
@@ -267,6 +271,8 @@ class Client:
         except BaseException:
             slot.release()
             raise
+        if trace:
+            trace(f"{method} {url.partition('?')[0]} {raw.status}")
         return Response(self, address, connection, raw, url, slot)
 
     def _slot_for(self, address: Address) -> threading.Semaphore:

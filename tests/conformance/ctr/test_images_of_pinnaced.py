@@ -203,3 +203,35 @@ def test_a_hint_where_the_image_is(ctr: Ours) -> None:
     assert done.returncode == 1
     assert f"it is in namespace {ctr.world.namespace}" in done.stderr
     ctr.ok("image", "rm", IMAGE)
+
+
+def test_skopeo_carries_images_into_the_store_and_out(
+    ctr: Ours, registry: Registry, tmp_path: Path
+) -> None:
+    python = [sys.executable, "-m", "pinnace.cli.main", "skopeo", "--override-arch=arm", "--override-variant=v6"]  # fmt: skip
+    own = {
+        **environment(),
+        "CONTAINERD_ADDRESS": ADDRESS,
+        "CONTAINERD_NAMESPACE": ctr.world.namespace,
+    }
+    name = "registry.lab/from/skopeo:1"
+
+    def skopeo(*words: str) -> subprocess.CompletedProcess[str]:
+        return ctr.world.arena.run([*python, *words], env=own)
+
+    pulled = skopeo(
+        "copy", "--all", "--src-tls-verify=false", f"docker://{registry.name}", f"oci:{tmp_path}/in"
+    )
+    assert pulled.returncode == 0, pulled.stderr
+    for words in (
+        ["copy", "--all", f"oci:{tmp_path}/in", f"containerd:{name}"],
+        ["copy", "--all", f"containerd:{name}", f"oci:{tmp_path}/out"],
+    ):
+        done = skopeo(*words)
+        assert done.returncode == 0, done.stderr
+    assert name in ctr.ok("images", "ls", "-q").split()
+    before, after = (sorted(p.name for p in tmp_path.glob(f"{d}/blobs/*/*")) for d in ("in", "out"))
+    assert before == after
+    missing = skopeo("inspect", "containerd:registry.lab/no:1")
+    assert missing.returncode == 2
+    assert len(missing.stderr.splitlines()) == 1

@@ -28,11 +28,11 @@ APP = Command(
     version=VERSION,
     details=(
         "Images are named TRANSPORT:DETAILS: docker://NAME[:TAG|@DIGEST], oci:PATH[:REFERENCE],\n"
-        "oci-archive:PATH[:REFERENCE], docker-archive:PATH[:NAME], dir:PATH."
+        "oci-archive:PATH[:REFERENCE], docker-archive:PATH[:NAME], dir:PATH, containerd:NAME."
     ),
     flags=(
         duration("command-timeout", about="give up after this time"),
-        switch("debug", about="taken, and of no effect: what is wrong is said anyway"),
+        switch("debug", about="tell each request to registries, and its status"),
         switch("insecure-policy", about="allow every image, whatever the policy says"),
         text("override-arch", about="take images for this architecture instead of this machine's"),
         text("override-os", about="take images for this operating system"),
@@ -40,6 +40,7 @@ APP = Command(
         text("policy", about="file that says which images are allowed (policy.json)"),
         text("registries.d", about="directory that says where signatures are"),
         switch("require-signed", about="allow no image that the policy takes without a signature"),
+        text("tls-details", about="refused: OpenSSL's configuration says which TLS is spoken"),
         text("tmpdir", about="directory for what is too large for memory", env="TMPDIR"),
         text("user-agent-prefix", about="begin the User-Agent that registries see with this"),
         switch("version", "v", about="print the version"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DOCKER, OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIRECTORY = (
     "docker", "oci", "oci-archive", "docker-archive", "dir",
 )  # fmt: skip
+STORE = "containerd"
 _REFUSED = {
     "containers-storage": "the storage of podman and buildah cannot be read or written here: "
     "copy with their own tools to oci-archive:FILE first",
@@ -61,8 +62,8 @@ def parse(text: str) -> Place:
         if not rest.startswith("//") or len(rest) == 2:
             raise InvalidArgument(f'invalid image name "{text}"', hint="docker://NAME[:TAG]")
         return Place(DOCKER, rest[2:])
-    if transport == DIRECTORY and rest:
-        return Place(DIRECTORY, rest)
+    if transport in (DIRECTORY, STORE) and rest:
+        return Place(transport, rest)
     if transport in (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE) and rest:
         return _in_file(transport, rest)
     raise InvalidArgument(f'invalid image name "{text}"', hint=f"{transport}: is no transport" if rest else "the path is missing")  # fmt: skip
@@ -104,6 +105,10 @@ def open_source(call: Call, place: Place, prefix: str = "") -> Source:
 
         reference = references.normalize(place.path)
         return RegistrySource(reference, resolver(call, reference, prefix), storage(call))
+    if place.transport == STORE:
+        from pinnace.cli.skopeo.store import StoreSource
+
+        return StoreSource(place.path, temporary(call))
     if place.transport == DIRECTORY:
         from pinnace.images.transports.directory import DirectorySource
 
@@ -138,6 +143,10 @@ def open_target(
             raise InvalidArgument(f"{place}: a tag and a digest cannot be pushed at once")
         connected = resolver(call, reference, "dest-")
         return RegistryTarget(reference, connected, storage(call), temporary(call))
+    if place.transport == STORE:
+        from pinnace.cli.skopeo.store import StoreTarget
+
+        return StoreTarget(place.path, temporary(call))
     if place.transport == DIRECTORY:
         from pinnace.images.transports.directory import DirectoryTarget
 
@@ -181,7 +190,15 @@ def resolver(call: Call, reference: Reference, prefix: str = "") -> Resolver:
 def resolver_for(call: Call, login: Credentials | None, prefix: str = "") -> Resolver:
     """Registries as configuration and flags have them, asked with *login*."""
     from pinnace.daemon import config, registries
+    from pinnace.registry import transport
 
+    if call.on("debug"):
+        transport.trace = _tell
+    if call.text("tls-details"):
+        raise Unimplemented(
+            "--tls-details: versions and ciphers of TLS cannot be chosen",
+            hint="TLS 1.2 and newer are spoken, with the system's OpenSSL settings",
+        )
     headers = []
     if call.text("user-agent-prefix"):
         headers.append(("User-Agent", f"{call.text('user-agent-prefix')} {_agent()}"))
@@ -204,6 +221,10 @@ def _agent() -> str:
     from pinnace.registry.transport import AGENT
 
     return AGENT
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"skopeo: {text}\n")
 
 
 def _warn(text: str) -> None:
