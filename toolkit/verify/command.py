@@ -83,7 +83,7 @@ def attempt(
     try:
         target = hosts.prepare(host.target, known, yes=yes)
         connection = hosts.connect(target, known, password)
-        restart = _restart(target, known, password) if reboot else None
+        restart = _restart(host.target, known, password) if reboot else None  # its port may change
         subject = session.Subject(connection, target, host.settings, restart, _shown(target))
         cases = session.run(subject, junit=junit, tell=_tell)
     except PinnaceError as found:
