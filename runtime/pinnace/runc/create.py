@@ -15,7 +15,7 @@ import socket
 import time
 from typing import Any, NamedTuple
 
-from pinnace.errors import Error, FailedPrecondition
+from pinnace.errors import Error, FailedPrecondition, PermissionDenied
 from pinnace.linux import cgroups, proc, procfs
 from pinnace.linux.kernel import KERNEL, Kernel
 from pinnace.runc import hooks, init, limits, mapped, namespaces, notify
@@ -83,6 +83,11 @@ def create(
     linux = spec.get("linux") or {}
     plan = Plan(spec)
     try:
+        if os.geteuid() != 0 and "user" not in plan.own():
+            raise PermissionDenied(
+                "containers without a user namespace are made by root",
+                hint="use sudo, or a configuration as runc spec --rootless writes it",
+            )
         privileges = Privileges(
             spec["process"], linux.get("seccomp"), own_users="user" in plan.own()
         )

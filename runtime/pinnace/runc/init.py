@@ -41,6 +41,7 @@ class Launch:
     __slots__ = (
         "affinity",
         "bundle",
+        "by_user",
         "cgroup",
         "channel",
         "entry",
@@ -75,6 +76,7 @@ class Launch:
         self.channel = channel
         self.privileges = privileges
         self.stdio = stdio  # None for a terminal
+        self.by_user = os.geteuid() != 0  # rootless
         self.told: dict[str, Any] = {}  # the state that hooks are told
         self.trees: dict[int, int] = {}  # descriptors of idmapped mounts, see mapped.py
         self.preserved = 0
@@ -124,8 +126,12 @@ def stage_one(launch: Launch) -> None:
     _close_others(launch, plan.joined.values())
     plan.join_foreign(kernel)
     if plan.make_user(kernel):
+        # What an undumpable process has in /proc is root's: a creator who is not could write no map.
+        # Nobody else is in the new namespace yet.
+        kernel.prctl(PR_SET_DUMPABLE, 1 if launch.by_user else 0)
         launch.channel.send({"mappings": os.getpid()})
         launch.channel.expect("mapped")
+        kernel.prctl(PR_SET_DUMPABLE, 0)
     plan.join(kernel)
     has_user = "user" in plan.own()
     if has_user:

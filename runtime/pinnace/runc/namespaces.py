@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from pinnace.errors import InvalidArgument
+from pinnace.errors import InvalidArgument, PermissionDenied
 from pinnace.linux import procfs
 from pinnace.linux.kernel import (
     CLONE_FS,
@@ -186,12 +186,39 @@ def _is_owned(namespace: int, user: int) -> bool:
 
 
 def write_mappings(pid: int, linux: dict[str, Any]) -> None:
-    """Map users and groups of the new user namespace that ``pid`` is in."""
-    for key, name in (("uidMappings", "uid_map"), ("gidMappings", "gid_map")):
-        lines = [
-            f"{item['containerID']} {item['hostID']} {item['size']}\n"
-            for item in linux.get(key) or ()
-        ]
-        if not lines:
+    """Map users and groups of the new user namespace that ``pid`` is in.
+
+    Root maps what it likes; another user itself alone, and more with newuidmap(1) and newgidmap(1),
+    as /etc/subuid and /etc/subgid allow. Raises InvalidArgument, PermissionDenied.
+    """
+    for key, name in (("uidMappings", "uid"), ("gidMappings", "gid")):
+        mappings = linux.get(key) or ()
+        if not mappings:
             raise InvalidArgument(f"a new user namespace needs linux.{key}")
-        procfs.write(f"{pid}/{name}", "".join(lines))
+        words = [[str(it[part]) for part in ("containerID", "hostID", "size")] for it in mappings]
+        own = os.geteuid() if name == "uid" else os.getegid()
+        if os.geteuid() == 0:
+            procfs.write(f"{pid}/{name}_map", "".join(" ".join(line) + "\n" for line in words))
+        elif len(words) == 1 and words[0][1:] == [str(own), "1"]:
+            if name == "gid":
+                # Who may drop groups could get past files that a group is kept from.
+                procfs.write(f"{pid}/setgroups", "deny")
+            procfs.write(f"{pid}/{name}_map", " ".join(words[0]) + "\n")
+        else:
+            _map_with_helper(f"new{name}map", pid, words)
+
+
+def _map_with_helper(program: str, pid: int, words: list[list[str]]) -> None:
+    import subprocess  # 10 ms that only a user with ranges of ids pays
+
+    arguments = [program, str(pid), *(word for line in words for word in line)]
+    try:
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
+    except FileNotFoundError:
+        raise PermissionDenied(
+            f"mapping more than oneself takes {program}", hint="install the package uidmap"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise PermissionDenied(f"{program} does not answer") from None
+    if done.returncode:
+        raise PermissionDenied(done.stderr.strip() or f"{program} failed")
