@@ -15,6 +15,7 @@ import pytest
 pytestmark = pytest.mark.requires("cgroup2")
 
 _PLACE = "/run/verify-limits"
+_RUNC = "/opt/pinnace/current/bin/runc"
 _GROUP = "/sys/fs/cgroup/verify/limits"
 _LINKS = ("bin", "sbin", "lib", "lib64")
 
@@ -28,7 +29,7 @@ class Boat:
         self.sh(f"mkdir -p {_PLACE}/rootfs/usr {_PLACE}/rootfs/proc {_PLACE}/rootfs/sys {_PLACE}/rootfs/dev {_PLACE}/rootfs/etc")  # fmt: skip
         self.sh(f"cd {_PLACE}/rootfs && for l in {' '.join(_LINKS)}; do ln -s usr/$l $l; done")
         self.spec: dict[str, Any] = json.loads(
-            self.sh(f"cd {_PLACE} && runc spec && cat config.json")
+            self.sh(f"cd {_PLACE} && {_RUNC} spec && cat config.json")
         )
         self.spec["process"] |= {"terminal": False, "env": ["PATH=/usr/bin:/bin:/usr/sbin"]}
         self.spec["mounts"].append({"destination": "/usr", "type": "none", "source": "/usr", "options": ["rbind", "ro"]})  # fmt: skip
@@ -46,7 +47,7 @@ class Boat:
         return str(done.stdout)
 
     def runc(self, words: str) -> Any:
-        return self.host.run(f"cd {_PLACE} && runc --root {_PLACE}/state {self.flags} {words}")
+        return self.host.run(f"cd {_PLACE} && {_RUNC} --root {_PLACE}/state {self.flags} {words}")
 
     def configure(self, script: str, **resources: Any) -> None:
         self.spec["process"]["args"] = ["sh", "-c", script]
@@ -81,9 +82,7 @@ class Boat:
 
 @pytest.fixture
 def boat(host: Any) -> Iterator[Boat]:
-    clean = (
-        f"runc --root {_PLACE}/state delete -f boat; rm -rf {_PLACE}; rmdir /sys/fs/cgroup/verify"
-    )
+    clean = f"{_RUNC} --root {_PLACE}/state delete -f boat; rm -rf {_PLACE}; rmdir /sys/fs/cgroup/verify"
     host.run(clean)
     yield Boat(host)
     host.run(clean)
