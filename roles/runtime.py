@@ -10,7 +10,7 @@ from toolkit.resources import Bundle, Directory, File, Handler, Link, Resource, 
 from toolkit.resources.base import RELOAD_UNITS
 
 CONFIG = "/etc/pinnace/config.toml"
-COMMANDS = ("ctr", "pinnaced")
+COMMANDS = ("ctr", "pinnaced", "runc", "skopeo")
 KEEPER = Handler.restart("pinnace-keeper.service")
 DAEMON = Handler.restart("pinnaced.service")
 
