@@ -29,7 +29,7 @@ def root(host: Any, pulled: str) -> Iterator[str]:
     rows = [line.split() for line in host.run("ctr task ls").stdout.splitlines()]
     pid = next(row[1] for row in rows if row[0] == name)
     made = host.run(
-        f"mkdir -p {_BUNDLE}/rootfs && cp -a /proc/{pid}/root/bin {_BUNDLE}/rootfs/ && "
+        f"rm -rf {_BUNDLE}; mkdir -p {_BUNDLE}/rootfs && cp -a /proc/{pid}/root/bin {_BUNDLE}/rootfs/ && "
         f"cd {_BUNDLE}/rootfs && mkdir proc sys dev run && chown -R 100000:100000 . && chmod 755 .. ."
     )
     host.run(f"ctr task kill -s SIGKILL {name}; ctr task delete -f {name}; ctr container delete {name}")  # fmt: skip
