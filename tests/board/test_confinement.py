@@ -101,7 +101,7 @@ def test_a_supervisor_decides(run: Callable[..., Any], host: Any) -> None:
     path, pid = f"{_BUNDLE}/supervisor", f"{_BUNDLE}/supervisor.pid"
     assert host.run(f"cat > {path}.py <<'END'\n{program}\nEND").succeeded
     host.run(
-        f"mkfifo {path}.in; (sleep 300 > {path}.in & echo $! > {pid});"
+        f"mkfifo {path}.in; (sleep 300 > {path}.in 2>/dev/null & echo $! > {pid});"
         f" nohup python3 {path}.py {path}.sock < {path}.in > {path}.log 2>&1 &"
         f" for i in $(seq 100); do grep -q ready {path}.log && break; sleep 0.1; done"
     )
