@@ -144,6 +144,7 @@ KNOWN = (
     Difference(
         "runc", "result", EVERY, "runc takes a negative time limit for none; config.md: greater than zero",
         rows="hook-timeout-negative",
+        sometimes=True,
     ),
     Difference(
         "crun", "result", EVERY,
@@ -237,7 +238,8 @@ KNOWN = (
         "terminal",
         r"columns",
         "crun leaves a container's terminal unsized until the caller's changes",
-        rows="(users-)?terminal(-of-a-user)?",
+        rows="(exec-)?terminal(-of-a-user)?",
+        sometimes=True,
     ),
     Difference(
         "runc", "terminal", r"columns", "runc exec sizes the terminal beside the program's start",
