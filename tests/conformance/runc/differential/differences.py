@@ -152,6 +152,10 @@ KNOWN = (
         rows="users-shared-network",
     ),
     Difference(
+        "crun", EVERY, EVERY, "crun's own words get into what exec's terminal shows",
+        rows="exec-terminal", sometimes=True,
+    ),
+    Difference(
         "(runc|crun)", EVERY, EVERY,
         "after a failed poststart hook all three end the program, which may have had its say by then",
         rows="hook-(fails|second-after)-poststart", sometimes=True,

@@ -24,6 +24,8 @@ def read(observed: Observed, host: Mapping[str, str]) -> Report:
     if not sections:
         result = "error" if observed.status else "ended"
         return {"result": result, "hooks": _hooks(observed.hooks, host)}
+    if "end" not in sections:  # ended from outside while it spoke
+        return {"result": "ended", "hooks": _hooks(observed.hooks, host)}
     sections["mounts"] = _mounts(sections["mounts"])
     sections["namespaces"] = _namespaces(sections["namespaces"], host)
     sections["descriptors"] = _NUMBERED.sub("", sections["descriptors"])
@@ -46,8 +48,12 @@ def _sections(output: str) -> Report:
 def _mounts(text: str) -> str:
     if text.startswith("refused"):
         return text
+    try:
+        points = mountinfo.parse(text)
+    except ValueError:
+        return text  # somebody else's words got in between
     lines = []
-    for point in mountinfo.parse(text):
+    for point in points:
         propagation = sorted(word.partition(":")[0] for word in point.propagation)
         words = [
             point.target, point.root, point.type, point.source, ",".join(sorted(point.options)),

@@ -96,26 +96,21 @@ class Runtime:
         return Observed(done.returncode, *(path.read_text() for path in places))
 
     def _call_on_terminal(self, bundle: Bundle, words: Sequence[str]) -> Observed:
-        """The terminal is the program's alone: what the command itself says goes to a file."""
-        complaints = bundle.place / "error"
         master, slave = pty.openpty()
         termios.tcsetwinsize(
             slave, (33, 91)
         )  # rows, columns: foreground runs take over the caller's
         try:
-            with (
-                complaints.open("wb") as error,
-                subprocess.Popen(
-                    self._words(words), stdin=slave, stdout=slave, stderr=error,
-                    cwd=bundle.place, env=_environment(), start_new_session=True,
-                ) as running,
-            ):  # fmt: skip
+            with subprocess.Popen(
+                self._words(words), stdin=slave, stdout=slave, stderr=slave,
+                cwd=bundle.place, env=_environment(), start_new_session=True,
+            ) as running:  # fmt: skip
                 os.close(slave)
                 text = _read_all(master).replace("\r\n", "\n")
                 status = running.wait(_SECONDS)
         finally:
             os.close(master)
-        return Observed(status, text, complaints.read_text())
+        return Observed(status, text, "" if "== " in text else text)
 
 
 def _environment() -> dict[str, str]:
