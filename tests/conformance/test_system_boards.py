@@ -40,10 +40,16 @@ def a_board(word: str) -> SystemBoard:
 
 
 @pytest.fixture(scope="module")
-def authority() -> bytes:
-    """The certificate authority of the lab registry, which runs; asked for with the usual state."""
+def authority() -> Iterator[bytes]:
+    """The certificate authority of the lab registry, which runs; asked for with the usual state.
+
+    It ends with the tests, if it began with them.
+    """
+    ran = registry.running() is not None
     registry.start(yes=True)
-    return registry.ca_certificate().read_bytes()
+    yield registry.ca_certificate().read_bytes()
+    if not ran:
+        registry.stop()
 
 
 @pytest.fixture(scope="module", autouse=True)

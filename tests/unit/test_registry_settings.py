@@ -261,7 +261,9 @@ def test_no_more_than_so_many_requests_at_a_time(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("text", "low", "high"),
-    [("7", 7, 7), (email.utils.formatdate(time.time() + 600, usegmt=True), 500, 600), ("x", 0, 0), ("", 0, 0)],
-)  # fmt: skip
+    [("7", 7, 7), ("date", 500, 600), ("x", 0, 0), ("", 0, 0)],
+)
 def test_retry_after(text: str, low: float, high: float) -> None:
+    if text == "date":
+        text = email.utils.formatdate(time.time() + 600, usegmt=True)
     assert low <= transport._seconds_until(text) <= high
