@@ -169,10 +169,6 @@ KNOWN = (
         rows="hook-(startContainer|all)",
     ),
     Difference(
-        "crun", "hooks", r"^poststop in ", "crun runs poststop hooks in its own directory",
-        rows="hook-(poststop|all)",
-    ),
-    Difference(
         "runc", "hooks", r"^second", "runc runs no further hook once a poststop hook failed; ours and crun do",
         rows="hook-second-after-poststop",
     ),
