@@ -1,0 +1,80 @@
+"""The page of a rollout in a real browser: what a person sees, and that hosts cannot write into it."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.rollout.fleet import CHANGED, Simulated
+from toolkit.arch import Arch
+from toolkit.debian import Archive
+from toolkit.errors import HostFailed
+from toolkit.rollout import html
+from toolkit.rollout.batches import amounts, split
+from toolkit.rollout.model import Applied, Rules
+from toolkit.rollout.runner import Rollout
+from toolkit.rollout.timeline import Timeline
+
+pytestmark = [pytest.mark.root, pytest.mark.peer]
+
+Browse = Callable[..., str]
+_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def browse() -> Browse:
+    """Open a page in Debian's Chromium; returns the document as it is after its scripts ran."""
+    debian = Arch.from_machine(os.uname().machine).facts.debian
+    root = Archive("bookworm", debian).unpack(["chromium-headless-shell"], dependencies=True)
+    program = next(root.glob("usr/lib/chromium/*headless*shell"))
+    libraries = [*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")]
+    pulse = [path / "pulseaudio" for path in libraries]
+    environment = {
+        "LD_LIBRARY_PATH": ":".join(map(str, [*libraries, *pulse])),
+        "HOME": "/nonexistent", "PATH": os.environ["PATH"],
+    }  # fmt: skip
+
+    def run(page: Path, *flags: str) -> str:
+        words = [str(program), "--headless", "--no-sandbox", "--disable-gpu", *flags, page.as_uri()]
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=True
+        )
+        return done.stdout
+
+    return run
+
+
+def _nasty(fleet: Simulated, host: str) -> Applied:
+    raise HostFailed(f"{host}: </td><img src=x onerror=\"document.title='taken'\"> & <b>bold</b>")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    hosts = [f"pi-{number}" for number in range(30)]
+    timeline = Timeline()
+    fleet = Simulated({"pi-7": _nasty, "pi-3": lambda fleet, host: CHANGED})
+    Rollout(Rules(tuple(split(hosts, amounts("1,30%", "--batch")))), fleet, timeline).run()
+    html.write(tmp_path / "page.html", timeline, "Rollout of boards")
+    return tmp_path / "page.html"
+
+
+def test_every_host_has_its_line_and_hosts_write_nothing(browse: Browse, page: Path) -> None:
+    seen = browse(page, "--dump-dom")
+    assert len(re.findall(r"<tr>\s*<td>pi-\d+</td>", seen)) == 30
+    assert "<title>Rollout of boards</title>" in seen
+    assert "onerror" in seen
+    assert not re.search(r"<(img|b)\b[^>]*>bold|<img", seen)
+
+
+def test_it_fits_a_screen_and_is_drawn(browse: Browse, page: Path, tmp_path: Path) -> None:
+    shot = tmp_path / "page.png"
+    browse(page, f"--screenshot={shot}", "--window-size=1280,900")
+    data = shot.read_bytes()
+    assert struct.unpack(">II", data[16:24]) == (1280, 900)
+    assert len(data) > 20_000  # an empty page is a tenth of this

@@ -1,0 +1,163 @@
+"""What a rollout is about: the rules, the fleet it changes, and the events that say how it went."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from toolkit.rollout.batches import Amount, Batch
+
+
+class Status(enum.StrEnum):
+    """Where a host is. The last six are ends; a host that ended is not touched again."""
+
+    WAITING = "waiting"
+    CHANGING = "changing"
+    WATCHING = "watching"
+    REVERTING = "reverting"
+    OK = "ok"
+    CHANGED = "changed"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    REVERTED = "reverted"
+    STUCK = "not reverted"
+
+    @property
+    def ended(self) -> bool:
+        return self not in _UNDER_WAY
+
+    @property
+    def bad(self) -> bool:
+        return self in _BAD
+
+
+_UNDER_WAY = frozenset({Status.WAITING, Status.CHANGING, Status.WATCHING, Status.REVERTING})
+_BAD = frozenset({Status.FAILED, Status.UNREACHABLE, Status.STUCK})
+
+
+class Revert(enum.StrEnum):
+    """What is put back when more hosts failed than may."""
+
+    NOTHING = "nothing"
+    BATCH = "batch"
+    ALL = "all"
+
+
+NOBODY = Amount(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a rollout goes; times are seconds.
+
+    pause: between two batches.
+    health_time: how long a host must be healthy without a break before it counts.
+    health_limit: how long it may take until it was.
+    host_limit: how long a host may take to change, or to be put back.
+    max_fail: hosts (or a share of all) that may fail; one more stops the rollout.
+    parallel: hosts at once.
+    """
+
+    batches: tuple[Batch, ...]
+    max_fail: Amount = NOBODY
+    pause: float = 0.0
+    health_time: float = 0.0
+    health_limit: float = 60.0
+    host_limit: float = 1800.0
+    parallel: int = 25
+    revert: Revert = Revert.BATCH
+
+    @property
+    def total(self) -> int:
+        return sum(len(batch.hosts) for batch in self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What was seen on a host, as names of checks.
+
+    working: what works; all of it must still work after a change. broken: what must always work, and
+    does not.
+    """
+
+    working: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
+
+    def problem_after(self, after: Health) -> str:
+        """Why a host that was like this and is like ``after`` now is not healthy; empty when it is."""
+        if after.broken:
+            return f"does not work: {', '.join(sorted(after.broken))}"
+        lost = self.working - after.working
+        return f"worked before and does not now: {', '.join(sorted(lost))}" if lost else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How a change ended: counts of resources by status."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        return self.counts.get("changed", 0) > 0
+
+
+Say = Callable[[str], None]
+"""Told what a host is doing right now."""
+
+
+class Fleet(Protocol):
+    """The hosts. Every method may be called from several threads, once per host at a time.
+
+    Each raises :class:`HostUnreachable` or another :class:`PinnaceError`.
+    """
+
+    def probe(self, host: str) -> Health:
+        """What works on a host right now."""
+
+    def apply(self, host: str, say: Say) -> Applied:
+        """Make the host what its roles say."""
+
+    def revert(self, host: str, say: Say) -> None:
+        """Put back what was there before the last :meth:`apply`."""
+
+    def abandon(self, host: str) -> None:
+        """Nobody waits for the host any more: end what is under way there. Never blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened, as it stands in the journal and in ``--json``.
+
+    name: begin, batch, host, doing, stop or end; host: whom it is about, or empty.
+    """
+
+    at: float
+    name: str
+    host: str = ""
+    status: Status | None = None
+    detail: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def wire(self) -> dict[str, Any]:
+        """As JSON, without what is empty."""
+        found: dict[str, Any] = {"at": round(self.at, 3), "event": self.name}
+        for key in ("host", "status", "detail"):
+            if getattr(self, key):
+                found[key] = str(getattr(self, key))
+        return {**found, **self.data}
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> Event:
+        """What :meth:`wire` wrote."""
+        known = ("at", "event", "host", "status", "detail")
+        return cls(
+            found["at"], found["event"], found.get("host", ""),
+            Status(found["status"]) if "status" in found else None, found.get("detail", ""),
+            {key: value for key, value in found.items() if key not in known},
+        )  # fmt: skip
+
+
+Sink = Callable[[Event], None]

@@ -1,0 +1,98 @@
+"""A rollout as a person sees it: a live table on a terminal, a line an event elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from toolkit import console
+from toolkit.rollout.model import Event, Status
+from toolkit.rollout.timeline import Line, Timeline
+
+_STYLES = {
+    Status.OK: "green", Status.CHANGED: "yellow", Status.FAILED: "red", Status.UNREACHABLE: "red",
+    Status.REVERTED: "magenta", Status.STUCK: "bold red", Status.REVERTING: "magenta", Status.WAITING: "dim",
+}  # fmt: skip
+_LIVE_ROWS = 12
+"""Hosts at work that are shown; the rest is a number."""
+
+
+class Shown:
+    """Follows events; use it as a context, so that the terminal is whole again afterwards."""
+
+    def __init__(self) -> None:
+        self._timeline = Timeline()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if console.err.is_terminal:
+            self._live = Live(
+                get_renderable=self._table,
+                console=console.err,
+                transient=True,
+                refresh_per_second=8,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:  # fmt: skip
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        self._timeline(event)
+        if event.name == "batch":
+            hosts = event.data["hosts"]
+            console.note(f"{event.detail}: {len(hosts)} host{'s' if len(hosts) != 1 else ''}")
+        elif event.name == "stop":
+            console.note(f"stopped: {event.detail}")
+        elif event.status is not None and event.status.ended:
+            self._ended(self._timeline.lines[event.host], event)
+
+    def _ended(self, line: Line, event: Event) -> None:
+        marks = {Status.OK: "ok", Status.CHANGED: "changed", Status.REVERTED: "skipped"}
+        took = event.at - (line.began or event.at)
+        detail = event.detail or _counted(event) or str(event.status)
+        console.line(marks.get(line.status, "failed"), event.host, detail, took)
+
+    def _table(self) -> RenderableType:
+        lines = list(self._timeline.lines.values())
+        active = [line for line in lines if not line.status.ended and line.spans]
+        grid = Table(box=None, pad_edge=False, show_header=False)
+        for line in active[:_LIVE_ROWS]:
+            took = console.elapsed(time.time() - line.spans[0].begin)
+            style = _STYLES.get(line.status, "")
+            grid.add_row(Text(line.host), Text(str(line.status), style), Text(line.doing, "dim"), Text(took, "cyan"))  # fmt: skip
+        if len(active) > _LIVE_ROWS:
+            grid.add_row(Text(f"and {len(active) - _LIVE_ROWS} more", "dim"))
+        ended = sum(line.status.ended for line in lines)
+        foot = Table.grid(padding=(0, 1))
+        foot.add_row(ProgressBar(max(len(lines), 1), ended, width=30), Text(f"{ended} of {len(lines)} hosts"))  # fmt: skip
+        return Group(grid, foot)
+
+    def recap(self) -> None:
+        """What a person must know at the end: the counts, and each host that is not as it should be."""
+        timeline = self._timeline
+        failed = [line for line in timeline.lines.values() if line.failed]
+        if failed:
+            rows = [(line.host, str(line.status), line.problem) for line in failed]
+            console.table(["HOST", "STATUS", "WHY"], rows)
+        counts = {
+            str(each): sum(line.status is each for line in timeline.lines.values())
+            for each in Status
+        }
+        shown = {name: count for name, count in counts.items() if count or name in ("ok", "failed")}
+        console.recap("rollout", shown, timeline.ended - timeline.began)
+
+
+def _counted(event: Event) -> str:
+    return " ".join(f"{name}={count}" for name, count in event.data.get("counts", {}).items())
