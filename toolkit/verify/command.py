@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit import boards, console
@@ -19,7 +20,7 @@ from toolkit.provision.converge import reboot as reboot_board
 from toolkit.provision.selection import Selected, exit_status, select
 from toolkit.verify import session
 
-_STATUS = {"passed": "ok", "failed": "failed", "skipped": "skipped"}
+_STATUS = {"passed": "ok", "failed": "failed"}
 
 
 def run(
@@ -95,7 +96,7 @@ def attempt(
         problem = HostFailed(f"{name}: {what} failed")
     console.table(
         ("check", "result", "seconds", "why"),
-        [(f"{c.module}: {c.name}", c.outcome, f"{c.seconds:.1f}", c.why) for c in cases],
+        list(_rows(cases)),
         title=f"verification of {name}",
     )
     counts = {
@@ -112,7 +113,22 @@ def _shown(target: Target) -> frozenset[str]:
 
 
 def _tell(case: session.Case) -> None:
-    console.line(_STATUS[case.outcome], f"{case.module}: {case.name}", case.why, case.seconds)
+    if case.outcome != "skipped":  # the table says it once for all of a kind
+        console.line(_STATUS[case.outcome], f"{case.module}: {case.name}", case.why, case.seconds)
+
+
+def _rows(cases: list[session.Case]) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each check that ran, and one for all of a module that were skipped for one reason."""
+    skipped: dict[tuple[str, str], list[session.Case]] = {}
+    for case in cases:
+        if case.outcome == "skipped":
+            skipped.setdefault((case.module, case.why), []).append(case)
+        else:
+            name = f"{case.module}: {case.name}"
+            yield name, case.outcome, f"{case.seconds:.1f}", case.why
+    for (module, why), them in skipped.items():
+        name = them[0].name if len(them) == 1 else f"{len(them)} checks"
+        yield f"{module}: {name}", "skipped", "", why
 
 
 def junit_path(junit: str, host: str, *, several: bool) -> str:
