@@ -29,4 +29,5 @@ import pinnace.cli.runc.exec
 import pinnace.cli.runc.kill
 import pinnace.cli.runc.run
 import pinnace.cli.runc.start
-import pinnace.cli.runc.state  # noqa: F401 (each is imported for having been imported)
+import pinnace.cli.runc.state
+import pinnace.linux.seccomp  # noqa: F401 (each is imported for having been imported)

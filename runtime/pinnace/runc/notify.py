@@ -16,13 +16,15 @@ import json
 import os
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinnace.errors import Error
-from pinnace.linux import seccomp
 from pinnace.linux.kernel import Kernel
 from pinnace.runc.channel import Channel
 from pinnace.spec import runtime
+
+if TYPE_CHECKING:
+    from pinnace.linux import seccomp
 
 _SECONDS = 10.0
 _NAME = "anon_inode:seccomp notify"

@@ -11,12 +11,15 @@ import errno
 import os
 import resource
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinnace.errors import Error, InvalidArgument
-from pinnace.linux import capabilities, resolve, seccomp
+from pinnace.linux import capabilities, resolve
 from pinnace.linux.kernel import PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, Kernel
 from pinnace.runc import executable
+
+if TYPE_CHECKING:
+    from pinnace.linux import seccomp
 
 _PASSWD_LIMIT = 1 << 20
 
@@ -72,12 +75,18 @@ class Privileges:
             for name in capabilities.SETS
         }
         self.warnings = _not_given(configured, self.available)
-        self.filter = seccomp.Filter(profile) if profile else None
+        self.filter = _filter(profile) if profile else None
 
     def drop(self, name: str) -> None:
         """Take a capability out of every set."""
         bit = capabilities.mask([name])
         self.sets = {kind: bits & ~bit for kind, bits in self.sets.items()}
+
+
+def _filter(profile: dict[str, Any]) -> seccomp.Filter:
+    from pinnace.linux import seccomp  # 5 ms, with hashlib, that only a profile needs
+
+    return seccomp.Filter(profile)
 
 
 def _not_given(configured: dict[str, list[str]], available: int) -> tuple[str, ...]:
