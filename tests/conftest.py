@@ -72,6 +72,12 @@ def _footprint() -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _seccomp_programs_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled filters are kept apart from those of the machine; what is started here inherits that."""
+    os.environ["PINNACE_SECCOMP"] = str(tmp_path_factory.mktemp("seccomp") / "programs")
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _nothing_left_behind() -> Iterator[None]:
     """The whole run leaves the machine as it was.
 

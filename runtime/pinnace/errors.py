@@ -21,6 +21,9 @@ A message names the thing, the reason and, in ``hint``, the remedy. Commands pri
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class Error(Exception):
     """What went wrong with which thing and why; ``hint`` says what to do about it."""
@@ -87,3 +90,63 @@ class DataLoss(Error):
 
 BY_STATUS: dict[int, type[Error]] = {kind.grpc_status: kind for kind in Error.__subclasses__()}
 """Status code to error class, for clients that turn a status back into an error."""
+
+
+_KINDS = {
+    errno.EACCES: PermissionDenied,
+    errno.EPERM: PermissionDenied,
+    errno.ENOENT: NotFound,
+    errno.EEXIST: AlreadyExists,
+    errno.EROFS: FailedPrecondition,
+    errno.EIO: DataLoss,
+    errno.ENOSYS: Unimplemented,
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN),
+        ResourceExhausted,
+    ),
+}
+
+_HINTS = {
+    errno.EROFS: "is the root file system mounted ro?",
+    errno.EIO: "the disk or card fails; see dmesg",
+    errno.ENOSYS: "a newer kernel has it; emulators may not",
+    errno.ENOSPC: "the file system is full: make room on it",
+    errno.EDQUOT: "the quota is used up",
+    errno.ENOMEM: "memory is short",
+    errno.EMFILE: "too many files are open in one process: ulimit -n",
+    errno.ENFILE: "too many files are open: sysctl fs.file-max",
+    errno.EAGAIN: "too many processes: ulimit -u, or the limits of the control group",
+}
+
+
+def from_os(problem: OSError, doing: str = "") -> Error:
+    """What the system refused, as an error of ours: the class goes by the errno, and so does the remedy.
+
+    ``doing`` says what it was needed for, as in "write x".
+    """
+    number = problem.errno or 0
+    words = [doing] if doing else []
+    if problem.filename is not None:
+        words.append(os.fsdecode(problem.filename) if problem.filename != "" else "")
+    words.append(problem.strerror or str(problem) or type(problem).__name__)
+    message = ": ".join(word for word in words if word)
+    hint = _HINTS.get(number, "")
+    if isinstance(problem, PermissionError) and os.geteuid():
+        hint = "root may: use sudo"
+    return _KINDS.get(number, Error)(message, hint=hint)
+
+
+def described(problem: BaseException) -> Error:
+    """Any exception as an error that can be shown in one line; one that nobody expected says so."""
+    if isinstance(problem, Error):
+        return problem
+    if isinstance(problem, OSError):
+        return from_os(problem)
+    if isinstance(problem, MemoryError):
+        return ResourceExhausted("out of memory", hint=_HINTS[errno.ENOMEM])
+    if isinstance(problem, RecursionError):
+        return InvalidArgument("a document is nested too deeply")
+    return Error(
+        f"internal error: {type(problem).__name__}: {problem}".replace("\n", " "),
+        hint="please report this; --debug shows where, where a command has it",
+    )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from pinnace.linux import mountinfo
+from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
 from pinnace.spec import oci
 from toolkit.build import bundle
 from toolkit.debian import Archive
@@ -38,28 +40,37 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["cold", "warm"])
 def way(
     request: pytest.FixtureRequest, release: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """The keeper's socket, or empty for Python that is started."""
+) -> Iterator[tuple[str, int]]:
+    """The keeper's socket, or empty for Python that is started; and the keeper's pid."""
     if request.param == "cold":
-        yield ""
+        yield "", 0
         return
     address = tmp_path_factory.mktemp("keeper") / "keeper.sock"
     with subprocess.Popen([release / "bin/pinnace-keeper", "--address", address]) as process:
         while not address.exists():
             time.sleep(0.01)
-        yield str(address)
+        yield str(address), process.pid
         process.terminate()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _subreaper() -> Iterator[None]:
+    """What killed commands leave becomes ours, not that of an init that may take its time."""
+    KERNEL.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    yield
+    KERNEL.prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 class Victim:
     """A container whose commands are killed."""
 
-    def __init__(self, place: Path, release: Path, way: str, number: int) -> None:
+    def __init__(self, place: Path, release: Path, way: tuple[str, int], number: int) -> None:
+        keeper, self.keeper = way
         self.id = f"{GROUP}-{number}"
         self.bundle = place / "bundle"
         self._command = [str(release / "bin/runc"), "--root", str(place / "state")]
         self._state = place / "state" / self.id
-        self._environment = {**os.environ, "PINNACE_KEEPER": way}
+        self._environment = {**os.environ, "PINNACE_KEEPER": keeper}
         spec = oci.default_spec(self.id, GROUP)
         spec["root"]["path"] = "rootfs"
         spec["process"]["env"] = ["PATH=/bin"]
@@ -72,12 +83,20 @@ class Victim:
         """A command that has to succeed, in time."""
         # Not a pipe: a container may hold it longer than the command runs.
         said = self.bundle / "stderr"
-        with said.open("wb") as error:
-            done = subprocess.run(
-                [*self._command, *words], cwd=self.bundle, env=self._environment, timeout=_SECONDS,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=error, check=False,
-            )  # fmt: skip
-        assert done.returncode == 0, f"{words}: {said.read_text()}"
+        deadline = time.monotonic() + _SECONDS
+        with (
+            said.open("wb") as error,
+            subprocess.Popen(
+                [*self._command, *words], cwd=self.bundle, env=self._environment,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=error,
+            ) as process,
+        ):  # fmt: skip
+            while process.poll() is None:
+                if time.monotonic() > deadline:
+                    process.kill()
+                _reap(process.pid, self.keeper)
+                time.sleep(0.001)
+        assert process.returncode == 0, f"{words}: {said.read_text()}"
 
     def started(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -99,7 +118,16 @@ class Victim:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while found := self.leftovers():
             assert time.monotonic() < deadline, found
+            _reap(self.keeper)
             time.sleep(0.01)
+
+
+def _reap(*ours: int) -> None:
+    """Wait for what killed commands left, as an init does; a container ends once its last process is waited for."""
+    for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        if int(word) not in ours:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(int(word), os.WNOHANG)
 
 
 def _processes(word: str) -> list[tuple[int, str]]:
@@ -117,7 +145,7 @@ def _processes(word: str) -> list[tuple[int, str]]:
 
 @pytest.fixture(scope="module")
 def victims(
-    release: Path, way: str, tmp_path_factory: pytest.TempPathFactory
+    release: Path, way: tuple[str, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Victim]]:
     place = tmp_path_factory.mktemp("killed")
     busybox = Archive("trixie", "amd64").unpack(["busybox-static"])

@@ -1,5 +1,7 @@
 """The error trees: every class has its own status or exit code."""
 
+import errno
+
 from pinnace import errors as runtime_errors
 from toolkit import errors as toolkit_errors
 
@@ -32,3 +34,22 @@ def test_toolkit_exit_codes_are_the_documented_ones() -> None:
         "HostUnreachable": 4,
         "MaxFailExceeded": 8,
     }
+
+
+def test_what_the_system_refuses_names_the_thing_and_the_remedy() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/state/x")
+    told = runtime_errors.from_os(full, "cannot create the container")
+    assert isinstance(told, runtime_errors.ResourceExhausted)
+    assert str(told) == (
+        "cannot create the container: /state/x: No space left on device (the file system is full: make room on it)"
+    )
+    assert str(runtime_errors.from_os(OSError(errno.EBUSY, "Device busy"))) == "Device busy"
+
+
+def test_any_exception_is_one_line() -> None:
+    known = runtime_errors.NotFound("no such thing")
+    assert runtime_errors.described(known) is known
+    assert isinstance(runtime_errors.described(RecursionError()), runtime_errors.InvalidArgument)
+    odd = str(runtime_errors.described(KeyError("a\nb")))
+    assert odd.startswith("internal error: KeyError")
+    assert "\n" not in odd

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from pinnace.errors import Error
+from pinnace.errors import described
 
 PROGRAMS = {
     "ctr": "pinnace.cli.ctr:main",
@@ -28,8 +28,8 @@ PROGRAMS = {
 def main(argv: Sequence[str]) -> int:
     """Run the program that ``argv[0]``'s last part names; returns the exit status.
 
-    An :class:`pinnace.errors.Error` becomes one line on standard error. An interrupt exits with 130
-    and a reader that went away with 141, as a shell reports the signals.
+    An exception, :class:`pinnace.errors.Error` or any other, becomes one line on standard error. An interrupt
+    exits with 130 and a reader that went away with 141, as a shell reports the signals.
     """
     name = os.path.basename(argv[0]) if argv else ""
     entry = PROGRAMS.get(name)
@@ -40,10 +40,6 @@ def main(argv: Sequence[str]) -> int:
     try:
         status = _load(entry)(list(argv[1:]))
         sys.stdout.flush()
-    except Error as problem:
-        _flush_quietly()
-        sys.stderr.write(f"{name}: {problem}\n")
-        return problem.exit_status
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except SystemExit as ended:
@@ -52,6 +48,11 @@ def main(argv: Sequence[str]) -> int:
         # The reader of our output went away (`| head`): nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
+    except Exception as problem:
+        _flush_quietly()
+        error = described(problem)
+        sys.stderr.write(f"{name}: {error}\n")
+        return error.exit_status
     return status
 
 

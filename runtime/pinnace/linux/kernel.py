@@ -113,7 +113,7 @@ class Kernel:
         words = [ctypes.c_ulong(word) for word in (first, second, 0, 0)]
         result: int = libc.prctl(option, *words)
         if result == -1:
-            raise libc.fail("prctl", option)
+            raise libc.fail("prctl", f"option {option}")
         return result
 
     def new_session_keyring(self) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Any
 
-from pinnace.errors import BY_STATUS, Error
+from pinnace.errors import BY_STATUS, Error, described
 
 _LIMIT = 64 << 10  # bytes of one record; error messages are cut far below it
 
@@ -60,8 +60,5 @@ def verified(record: dict[str, Any] | None, key: str) -> dict[str, Any]:
 
 def error_record(problem: BaseException) -> dict[str, Any]:
     """An exception as the record that ``verified`` raises on the other side."""
-    if isinstance(problem, Error):
-        return {"error": str(problem)[:4096], "status": problem.grpc_status}
-    if isinstance(problem, OSError) and problem.filename:
-        return {"error": f"{problem.filename}: {problem.strerror}"[:4096], "status": 2}
-    return {"error": (str(problem) or type(problem).__name__)[:4096], "status": 2}
+    error = described(problem)
+    return {"error": str(error)[:4096], "status": error.grpc_status}

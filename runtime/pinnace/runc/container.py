@@ -7,14 +7,37 @@ wrong configuration, Error with runc's words when the program cannot be executed
 
 from __future__ import annotations
 
+import functools
 import signal as signals
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from pinnace.errors import DataLoss, InvalidArgument, NotFound
+from pinnace.errors import DataLoss, InvalidArgument, NotFound, from_os
 from pinnace.runc import control
 from pinnace.runc import create as creation
 from pinnace.runc import state as states
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _explained(
+    doing: str,
+) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
+    """What the system refuses while ``doing`` becomes an Error that says so."""
+
+    def wrap(operation: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        @functools.wraps(operation)
+        def explained(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+            try:
+                return operation(*args, **kwargs)
+            except OSError as problem:
+                raise from_os(problem, doing) from problem
+
+        return explained
+
+    return wrap
 
 
 class Stdio(NamedTuple):
@@ -40,6 +63,7 @@ class Created(NamedTuple):
 Options = creation.Options
 
 
+@_explained("cannot create the container")
 def create(
     container_id: str, bundle: str, state_root: str, stdio: Stdio | None,
     options: Options = creation.DEFAULTS,
@@ -56,21 +80,25 @@ def create(
     return Created(made.pid, made.terminal, made, made.warnings)
 
 
+@_explained("cannot start the container")
 def start(container_id: str, state_root: str) -> None:
     """Let the created container run its program; returns once it does."""
     creation.start(state_root, container_id)
 
 
+@_explained("cannot start the container")
 def start_created(created: Created) -> None:
     """The same for a container that this process has created just now: less has to be looked up."""
     creation.start_made(created.made)
 
 
+@_explained("cannot delete the container")
 def delete_created(created: Created) -> None:
     """Remove a container that this process has created, whose first process has ended."""
     control.delete_made(created.made.state, created.made.spec)
 
 
+@_explained("cannot run the process")
 def exec_(
     container_id: str, state_root: str, process: dict[str, Any], stdio: Stdio | None,
     options: Options = creation.DEFAULTS,
@@ -81,6 +109,7 @@ def exec_(
     return Created(made.pid, made.terminal, made, made.warnings)
 
 
+@_explained("cannot signal the container")
 def kill(
     container_id: str, state_root: str, signal: int | str,
     all: bool = False,  # noqa: A002 (runc's word for it)
@@ -105,16 +134,19 @@ def signal_number(signal: int | str) -> int:
     return number
 
 
+@_explained("cannot delete the container")
 def delete(container_id: str, state_root: str, force: bool = False) -> None:
     """Remove what is left of a stopped container; ``force`` kills it first, and takes none for done."""
     control.delete(state_root, container_id, force=force)
 
 
+@_explained("cannot tell the state")
 def state(container_id: str, state_root: str) -> dict[str, Any]:
     """The OCI state, with ``rootfs``, ``created`` (RFC 3339), ``owner`` (a user id) and ``config`` (its path) beside it."""
     return _described(states.load(state_root, container_id))
 
 
+@_explained("cannot list containers")
 def list_(state_root: str) -> list[dict[str, Any]]:
     """The states of all containers, by id; a damaged one is listed as stopped, so that it can be deleted."""
     found = []
@@ -129,24 +161,29 @@ def list_(state_root: str) -> list[dict[str, Any]]:
     return found
 
 
+@_explained("cannot list the processes")
 def pids(container_id: str, state_root: str) -> list[int]:
     """Every process in the container, as the caller's pid namespace numbers them."""
     return control.pids(state_root, container_id)
 
 
+@_explained("cannot pause the container")
 def pause(container_id: str, state_root: str) -> None:
     control.pause(state_root, container_id)
 
 
+@_explained("cannot resume the container")
 def resume(container_id: str, state_root: str) -> None:
     control.resume(state_root, container_id)
 
 
+@_explained("cannot measure the container")
 def stats(container_id: str, state_root: str) -> dict[str, Any]:
     """Resource use; ``cgroup`` says of which version's metrics the names are."""
     return control.stats(state_root, container_id)
 
 
+@_explained("cannot update the container")
 def update(container_id: str, state_root: str, resources: dict[str, Any]) -> None:
     """Change limits: an OCI ``linux.resources`` object; what it does not name stays."""
     control.update(state_root, container_id, resources)

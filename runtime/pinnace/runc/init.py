@@ -165,7 +165,11 @@ def fork_stage_two(
     )
     if child == 0:
         run(stage, launch)
-    launch.channel.send({"pid": child, "inside": entry is not None and entry.is_inside})
+    try:
+        launch.channel.send({"pid": child, "inside": entry is not None and entry.is_inside})
+    except OSError:
+        os.kill(child, signal.SIGKILL)  # nobody knows of it, and it would wait to be known
+        raise
     os._exit(0)
 
 

@@ -56,22 +56,29 @@ def _make_group(
     state.cgroup_path = group.path
     state.save()  # from here on a crash leaves enough to clean up
     try:
-        group.create()
-    except OSError as problem:
-        if problem.errno not in _REFUSED or os.geteuid() == 0:
-            raise
-        text = f"control group {group.path} cannot be made: {problem.strerror}"
-        _refuse_limits({**resources, "cgroupsPath": path}, text)
-        state.cgroup_path = ""
-        state.save()
-        return None
-    try:
+        if refused := _create(group):
+            text = f"control group {group.path} cannot be made: {refused}"
+            _refuse_limits({**resources, "cgroupsPath": path}, text)
+            state.cgroup_path = ""
+            state.save()
+            return None
         _apply(group, resources, state)
     except BaseException:
         with contextlib.suppress(OSError):
             group.delete()
         raise
     return group
+
+
+def _create(group: cgroups.Cgroup) -> str:
+    """Make the group's directories; why a user who is not root may not, or nothing. Raises OSError."""
+    try:
+        group.create()
+    except OSError as problem:
+        if problem.errno not in _REFUSED or os.geteuid() == 0:
+            raise
+        return os.strerror(problem.errno)
+    return ""
 
 
 def _make_unit(path: str, resources: dict[str, Any], state: ContainerState) -> cgroups.Cgroup:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "DIRECTORY", str(tmp_path / "cache/seccomp"))
+    monkeypatch.setenv(cache.ENVIRONMENT, str(tmp_path / "cache/seccomp"))
 
 
 def _profile(action: str, *names: str, **more: Any) -> dict[str, Any]:

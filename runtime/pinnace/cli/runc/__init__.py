@@ -9,7 +9,7 @@ from __future__ import annotations
 from pinnace.cli import options
 from pinnace.cli.options import Command, switch, text
 from pinnace.cli.runc.log import Log
-from pinnace.errors import Error
+from pinnace.errors import Error, described
 from pinnace.version import VERSION
 
 ROOT = "/run/pinnace/runc"
@@ -73,11 +73,15 @@ def main(words: list[str]) -> int:
     log.debug(f"runc {' '.join(words)}")
     try:
         status = options.run(APP, words)
-    except Error as problem:
-        log.error(str(problem))
+    except BrokenPipeError:
+        raise  # of who reads what is printed: no error of ours
+    except Exception as problem:
+        error = described(problem)
+        log.error(str(error))
+        log.trace(problem)
         if log.command == "exec":
-            problem.exit_status = _EXEC_FAILED
-        raise
+            error.exit_status = _EXEC_FAILED
+        raise error from None
     log.debug(f"exit status {status}")
     return status
 

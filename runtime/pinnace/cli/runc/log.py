@@ -40,6 +40,13 @@ class Log:
         if self._verbose:
             self._write("debug", message)
 
+    def trace(self, problem: Exception) -> None:
+        """Where an exception came from, with ``--debug``: what is needed to report a defect."""
+        if self._verbose:
+            import traceback
+
+            self._write("debug", "".join(traceback.format_exception(problem)))
+
     def _write(self, level: str, message: str) -> None:
         import json
         import time

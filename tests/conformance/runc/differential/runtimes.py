@@ -114,7 +114,8 @@ class Runtime:
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(RUNTIME)}
+    kept = ("PATH", "PINNACE_SECCOMP")
+    return {name: os.environ[name] for name in kept} | {"PYTHONPATH": str(RUNTIME)}
 
 
 def _read_all(master: int) -> str:
