@@ -28,11 +28,17 @@ _CONTAINERS = (
     _leaf("label", "containers.label", "set and clear labels of a container"),
     _leaf("list", "containers.list", "list containers", "ls"),
 )
+_CONTENT_PRUNE = (
+    _leaf(
+        "references", "content.prune.references", "let go of fetched layers; the unpacked ones stay"
+    ),
+)
 _CONTENT = (
     _leaf("delete", "content.remove", "delete blobs", *_REMOVE),
     _leaf("get", "content.get", "write a blob to standard output"),
     _leaf("label", "content.label", "set and clear labels of a blob"),
     _leaf("list", "content.list", "list the blobs of the content store", "ls"),
+    _group("prune", "let go of content that is only kept for later", _CONTENT_PRUNE),
 )
 _IMAGES = (
     _leaf("check", "images.check", "tell which images are complete and unpacked"),
@@ -41,9 +47,11 @@ _IMAGES = (
     _leaf("import", "images.load", "read images from an archive"),
     _leaf("label", "images.label", "set and clear labels of an image"),
     _leaf("list", "images.list", "list images", "ls"),
+    _leaf("prune", "images.prune", "delete the images that no container was made from"),
     _leaf("pull", "images.pull", "fetch an image from a registry and unpack it"),
     _leaf("push", "images.push", "send an image to a registry"),
     _leaf("tag", "images.tag", "give an image further names"),
+    _leaf("usage", "images.usage", "show what images take on disk"),
 )
 _LEASES = (
     _leaf("create", "leases.create", "make a lease, which keeps content from being collected"),

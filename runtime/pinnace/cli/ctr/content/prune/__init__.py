@@ -1,0 +1,1 @@
+"""Verbs that make the content store forget what it only keeps for later."""
