@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from roles.context import Board
-from toolkit.resources import File, KernelCmdline, Module, Resource, Sysctl
-from toolkit.resources.base import REBOOT
+from toolkit.resources import REBOOT, File, KernelCmdline, KernelModule, Resource, Sysctl
 
 
 def recipe(board: Board) -> Iterator[Resource]:
     if board.settings.snapshotter == "overlayfs":
         if board.facts["modules"]:
             yield File(path="/etc/modules-load.d/pinnace.conf", source=b"overlay\n")
-        yield Module(module="overlay")
+        yield KernelModule(module="overlay", boot=False)
 
     parameters = {"net.ipv4.ip_forward": "1", **board.settings.sysctls}
     text = "".join(f"{key} = {value}\n" for key, value in sorted(parameters.items()))
     yield File(path="/etc/sysctl.d/60-pinnace.conf", source=text.encode())
     for key, value in sorted(parameters.items()):
-        yield Sysctl(key=key, value=value)
+        yield Sysctl(key=key, value=value, path="")
 
     # Raspberry Pi kernels have the memory controller built in and switched off (pi-gen#917).
     if board.settings.memory_cgroup and board.facts["cmdline"]:

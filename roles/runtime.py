@@ -6,8 +6,17 @@ import dataclasses
 from collections.abc import Iterator
 
 from roles.context import CURRENT, Board
-from toolkit.resources import Bundle, Directory, File, Handler, Link, Resource, Unit, template
-from toolkit.resources.base import RELOAD_UNITS
+from toolkit.resources import (
+    RELOAD_UNITS,
+    Bundle,
+    Directory,
+    File,
+    Handler,
+    Link,
+    Resource,
+    Unit,
+    template,
+)
 
 CONFIG = "/etc/pinnace/config.toml"
 COMMANDS = ("ctr", "pinnaced", "runc", "skopeo")

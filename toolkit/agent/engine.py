@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from toolkit.agent import preflight
 from toolkit.agent.errors import AgentError, from_os
+from toolkit.agent.journal import REBOOT
 from toolkit.agent.kinds import all_kinds
 from toolkit.agent.kinds.units import reload_units, start
 
@@ -38,6 +39,8 @@ class Engine:
         self._journal = journal
         self._kinds = all_kinds()
         self.counts = {"ok": 0, "changed": 0, "failed": 0}
+        self.handled = 0
+        """Handlers that ran, or (``check``) would."""
 
     def compare(self) -> list[list[Change]]:
         """What each resource would change, by its place in the plan; only reads."""
@@ -55,37 +58,68 @@ class Engine:
     def check(self) -> None:
         """Tell what would change, and change nothing."""
         planned = self.compare()
+        called = self._journal.owed()
         for i, changes in enumerate(planned):
+            if self.resources[i]["kind"] == "reboot":
+                changes = self._reboot_here(i, called)
+            elif self._calls(i, changes):
+                called += self._called([i])
             self._result(i, "changed" if changes else "ok", changes)
-        called = self._called([i for i, changes in enumerate(planned) if changes])
         for handler in self.handlers:
             if handler["name"] in called:
+                self.handled += 1
                 self._emit("handler", name=handler["name"], would=True)
 
-    def apply(self, fetch: Fetch) -> bool:
-        """Make the plan so; returns whether the board has to be rebooted."""
+    def apply(self, fetch: Fetch) -> str:
+        """Make the plan so; returns ``done``, ``reboot`` (done, but for that), or ``again``.
+
+        ``again``: the plan wants a reboot in the middle, and has to be sent once more afterwards.
+        """
         planned = self.compare()
         changing = [i for i, changes in enumerate(planned) if changes]
         owed = self._journal.owed()
+        calling = [i for i in changing if self._calls(i, planned[i])]
         if changing:
-            contents = self._prepare(planned, changing, fetch)
+            contents = self._prepare(planned, changing, self._called(calling), fetch)
         for i, changes in enumerate(planned):
+            if self.resources[i]["kind"] == "reboot":
+                changes = self._reboot_here(
+                    i, [*owed, *self._called([c for c in calling if c < i])]
+                )
+                if changes:
+                    self._journal.owe(dict.fromkeys([*self._journal.owed(), REBOOT]))
+                    self._result(i, "changed", changes)
+                    return "again"
             if changes:
                 self._change(i, changes, contents)
             else:
                 self._result(i, "ok", [])
-        return self._handle([*owed, *self._called(changing)])
+        return "reboot" if self._handle([*owed, *self._called(calling)]) else "done"
 
-    def _prepare(self, planned: list[list[Change]], changing: list[int], fetch: Fetch) -> Contents:
+    def _calls(self, i: int, changes: list[Change]) -> bool:
+        return self._kinds[self.resources[i]["kind"]].calls(changes)
+
+    def _reboot_here(self, i: int, called: list[str]) -> list[Change]:
+        """What a reboot resource changes, which depends on what was called before it."""
+        reboots = [h["name"] for h in self.handlers if h["action"] == "reboot"]
+        owed = any(name in called for name in (*reboots, REBOOT))
+        self._system.reboot_owed = "what changed before" if owed else None
+        kind, resource = self._kinds["reboot"], self.resources[i]
+        self._states[i] = kind.look(resource, self._system)
+        return kind.diff(resource, self._states[i])
+
+    def _prepare(
+        self, planned: list[list[Change]], changing: list[int], called: list[str], fetch: Fetch
+    ) -> Contents:
         wanted: dict[str, int] = {}
         places = [("/var/lib/pinnace-agent/journal.jsonl", 1 << 16)]
         for i in changing:
             kind, resource = self._kinds[self.resources[i]["kind"]], self.resources[i]
             wanted.update(kind.wants(resource, planned[i]))
-            places += kind.places(resource)
+            places += kind.places(resource, planned[i])
         preflight.check([*places, ("/var/lib/pinnace-agent/x", sum(wanted.values()))], self._system)
         contents = fetch(sorted(wanted.items()))
-        self._journal.owe(dict.fromkeys([*self._journal.owed(), *self._called(changing)]))
+        self._journal.owe(dict.fromkeys([*self._journal.owed(), *called]))
         return contents
 
     def _change(self, i: int, changes: list[Change], contents: Contents) -> None:
@@ -113,9 +147,8 @@ class Engine:
         self.counts[status] += 1
         event: dict[str, Any] = {"id": resource["id"], "status": status}
         event["changes"] = [change.wire() for change in changes]
-        text = self._states[i].get("text")
-        if status == "changed" and self._show_text and resource["kind"] == "file":
-            event["before"] = text.decode("utf-8", "replace") if text is not None else None
+        if status == "changed" and self._show_text:
+            event["texts"] = self._kinds[resource["kind"]].texts(resource, self._states[i])
         self._emit("result", **event)
 
     def _called(self, changing: list[int]) -> list[str]:
@@ -123,22 +156,24 @@ class Engine:
 
     def _handle(self, called: list[str]) -> bool:
         """Run each called handler once, in the order of the plan; whether to reboot."""
-        reboot = False
+        reboot = REBOOT in called
         waiting = list(dict.fromkeys(called))
         for handler in self.handlers:
             name = handler["name"]
             if name not in waiting:
                 continue
+            self.handled += 1
             if handler["action"] == "reboot":
                 reboot = True
-            elif self._run(handler):
+                continue  # owed until the board has another boot id
+            if self._run(handler):
                 self._emit("handler", name=name, would=False)
                 self._journal.record(event="handler", name=name)
             waiting.remove(name)
             self._journal.owe(waiting)
         if called:
             # What an older plan called and this one does not know is owed no longer.
-            self._journal.owe([])
+            self._journal.owe([REBOOT] if reboot else [])
         return reboot
 
     def _run(self, handler: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from toolkit.agent.kinds.kernel import CMDLINES, controllers
+from toolkit.agent.kinds.kernel import cmdline, controllers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def gather(system: System) -> dict[str, Any]:
         "systemd": system.lstat("/run/systemd/system") is not None,
         "containerd": system.lstat("/usr/bin/containerd") is not None,
         "modules": os.path.isdir(system.path(f"/lib/modules/{uname.release}")),
-        "cmdline": next((path for path in CMDLINES if os.path.isfile(system.path(path))), ""),
+        "cmdline": cmdline(system),
         "controllers": controllers(system),
         "boot_id": system.read_text("/proc/sys/kernel/random/boot_id").strip(),
         "overlay_root": "boot=overlay" in system.read_text("/proc/cmdline").split(),

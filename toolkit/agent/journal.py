@@ -25,6 +25,8 @@ DIRECTORY = "/var/lib/pinnace-agent"
 _JOURNAL = DIRECTORY + "/journal.jsonl"
 _OWED = DIRECTORY + "/owed.json"
 _LOCK = "/run/pinnace-agent.lock"
+REBOOT = "reboot"
+"""The handler that is owed until the board runs under another boot id."""
 _LIMIT = 1 << 20
 """Bytes after which the journal starts anew; one older one is kept."""
 
@@ -40,17 +42,26 @@ class Journal:
     def owed(self) -> list[str]:
         """Names of handlers that an earlier run did not get to."""
         try:
-            found = json.loads(self._system.read(_OWED) or b"[]")
+            found = json.loads(self._system.read(_OWED) or b"{}")
         except ValueError:
             return []
-        return [name for name in found if isinstance(name, str)]
+        if not isinstance(found, dict):
+            return []
+        names = [name for name in found.get("handlers", ()) if isinstance(name, str)]
+        rebooted = found.get("boot") != self._boot()
+        return [name for name in names if not (rebooted and name == REBOOT)]
 
     def owe(self, handlers: Iterable[str]) -> None:
         """Remember ``handlers`` (all that are owed now) across a crash."""
         names = list(handlers)
         if names != self.owed():
             self._system.make_directory(DIRECTORY, 0o700)
-            self._system.rewrite(_OWED, json.dumps(names).encode(), 0o600)
+            owed = {"boot": self._boot(), "handlers": names}
+            self._system.rewrite(_OWED, json.dumps(owed).encode(), 0o600)
+
+    def _boot(self) -> str:
+        """The kernel's id of this boot: a reboot that is owed was done when it is another."""
+        return self._system.read_text("/proc/sys/kernel/random/boot_id").strip()
 
     def record(self, **entry: Any) -> None:
         """Append what was done."""

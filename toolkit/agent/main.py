@@ -18,7 +18,7 @@ import zlib
 from toolkit.agent import facts, journal
 from toolkit.agent.engine import Engine
 from toolkit.agent.errors import AgentError, from_os
-from toolkit.agent.system import System, write_all
+from toolkit.agent.system import SPOOL, System, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _FRAME = struct.Struct("!I")
 _LARGEST = 64 << 20
-_SPOOL = journal.DIRECTORY + "/contents"
 _CHUNK = 1 << 16
 
 
@@ -68,16 +67,16 @@ class Agent:
         engine = Engine(plan, self._system, self.emit, notes)
         if plan["mode"] == "check":
             engine.check()
-            self.emit("end", counts=engine.counts, reboot=False)
+            self.emit("end", counts=engine.counts, next="done", handlers=engine.handled)
             return
         held = journal.lock(self._system, plan["run"]["by"])
         try:
-            reboot = engine.apply(self._fetch)
+            follows = engine.apply(self._fetch)
         finally:
             self._clear_spool()
             notes.close()
             os.close(held)
-        self.emit("end", counts=engine.counts, reboot=reboot)
+        self.emit("end", counts=engine.counts, next=follows, handlers=engine.handled)
 
     def _frame(self) -> bytes:
         size = _FRAME.unpack(self._exactly(_FRAME.size))[0]
@@ -95,13 +94,13 @@ class Agent:
         """Ask for contents and keep them on disk, verified; returns how to read them."""
         if wanted:
             self._clear_spool()
-            self._system.make_directory(_SPOOL, 0o700)
+            self._system.make_directory(SPOOL, 0o700)
             self.emit("need", digests=[digest for digest, _ in wanted])
         for digest, size in wanted:
             self._receive(digest, size)
 
         def contents(digest: str) -> Iterator[bytes]:
-            with open(self._system.path(f"{_SPOOL}/{digest}"), "rb") as file:
+            with open(self._system.spooled(digest), "rb") as file:
                 yield from iter(lambda: file.read(_CHUNK), b"")
 
         return contents
@@ -110,7 +109,7 @@ class Agent:
         """One content; raises :class:`AgentError` unless it is what its digest and size say."""
         state, arrived, inflate = hashlib.sha256(), 0, zlib.decompressobj()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self._system.path(f"{_SPOOL}/{digest}"), flags, 0o600)
+        fd = os.open(self._system.spooled(digest), flags, 0o600)
         try:
             for frame in iter(self._frame, b""):
                 data = inflate.decompress(frame, size - arrived + 1)
@@ -125,7 +124,7 @@ class Agent:
             raise AgentError(f"content {digest[:12]} arrived damaged", "run again")
 
     def _clear_spool(self) -> None:
-        spool = self._system.path(_SPOOL)
+        spool = self._system.path(SPOOL)
         if os.path.isdir(spool):
             for name in os.listdir(spool):
                 os.unlink(os.path.join(spool, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from toolkit.agent.errors import AgentError, from_os
@@ -48,18 +49,32 @@ def _writable(directory: str) -> None:
             f"{directory} is on a read-only file system; nothing was changed",
             "on Raspberry Pi OS switch the overlay file system off in raspi-config",
         )
-    probe = os.path.join(directory, f"{TEMPORARY}probe-{os.getpid()}")
     try:
-        fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = _nameless(directory)
         try:
             os.write(fd, bytes(4096))
         finally:
             os.close(fd)
-            os.unlink(probe)
     except OSError as problem:
         problem.filename = directory
         found = from_os(problem)
         raise AgentError(f"{found.message}; nothing was changed", found.hint) from None
+
+
+def _nameless(directory: str) -> int:
+    """A file that nobody has to remove, whenever this process ends."""
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    try:
+        return os.open(directory, flags | os.O_TMPFILE, 0o600)
+    except OSError as problem:
+        # Not known to FAT, which /boot/firmware is, nor to older overlays.
+        if problem.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise
+    # One name for all runs: what a killed one left is taken over by the next.
+    probe = os.path.join(directory, f"{TEMPORARY}probe")
+    fd = os.open(probe, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    os.unlink(probe)
+    return fd
 
 
 def _room(directory: str, size: int) -> None:

@@ -13,6 +13,7 @@ import select
 import signal
 import stat
 import time
+from contextlib import contextmanager
 
 from toolkit.agent.errors import AgentError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     Runner = Callable[[Sequence[str], float], tuple[int, str]]
 
+SPOOL = "/var/lib/pinnace-agent/contents"
+"""Where contents from the laptop wait, each under its digest."""
 TEMPORARY = ".pinnace-"
 """Infix of temporary names; what an interrupted run leaves carries it and is removed by the next."""
 
@@ -45,6 +48,8 @@ class System:
         """Set when a unit file was written: systemd has to read it before the next start."""
         self.started: set[str] = set()
         """Units (re)started in this run: a handler need not restart them again."""
+        self.reboot_owed: str | None = None
+        """Why the plan so far needs a reboot, ``None`` when it does not."""
 
     def path(self, path: str) -> str:
         """Where ``path`` of the board is for this process."""
@@ -71,10 +76,13 @@ class System:
             return None
 
     def read(self, path: str) -> bytes | None:
-        """The contents of a regular file, ``None`` when there is none."""
+        """The contents of a regular file, ``None`` when there is none.
+
+        A FIFO that a user left where a file is expected must not hold the run up.
+        """
         try:
-            with open(self.path(path), "rb") as file:
-                return file.read()
+            with open(self.path(path), "rb", opener=_without_waiting) as file:
+                return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
@@ -129,6 +137,36 @@ class System:
         uid, gid = (found.st_uid, found.st_gid) if found else (os.getuid(), os.getgid())
         self.write(path, iter((content,)), mode, uid, gid)
 
+    def remove(self, path: str) -> None:
+        """Remove a file or link, durably; nothing there is fine."""
+        if self.lstat(path) is not None:
+            os.unlink(self.path(path))
+            sync_directory(os.path.dirname(self.path(path)))
+
+    def spooled(self, digest: str) -> str:
+        """Where this process finds a content that came from the laptop."""
+        return self.path(f"{SPOOL}/{digest}")
+
+    @contextmanager
+    def acting_as(self, uid: int, gid: int) -> Iterator[None]:
+        """With the rights of a user, for work in directories that this user controls.
+
+        A link that the user laid there then leads nowhere that the user could not go alone.
+        """
+        if os.geteuid() != 0:
+            yield
+            return
+        groups = os.getgroups()
+        os.setgroups([gid])
+        os.setegid(gid)
+        os.seteuid(uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+
     def symlink(self, path: str, target: str) -> None:
         """Point ``path`` at ``target``, switching an existing link by rename."""
         directory, name = os.path.split(self.path(path))
@@ -144,6 +182,10 @@ class System:
         for entry in os.listdir(directory):
             if entry.startswith(prefix):
                 os.unlink(os.path.join(directory, entry))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def sync_directory(path: str) -> None:

@@ -53,14 +53,23 @@ def link_merged_directories(tree: Tree) -> None:
 
 
 def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    with tarfile.open(fileobj=io.BytesIO(_data(package)), mode="r:*") as archive:
+    with tarfile.open(fileobj=io.BytesIO(_part(package, "data.tar")), mode="r:*") as archive:
         for info in archive:
             file = archive.extractfile(info) if info.isreg() else None
             yield info, file.read() if file else b""
 
 
-def _data(package: Path) -> bytes:
-    """The member ``data.tar.*`` of the ar archive, still compressed."""
+def control(package: Path) -> dict[str, str]:
+    """The fields of a package's control file (deb-control(5)) that stand on one line."""
+    with tarfile.open(fileobj=io.BytesIO(_part(package, "control.tar")), mode="r:*") as archive:
+        file = next((archive.extractfile(info) for info in archive if info.name.endswith("control")), None)  # fmt: skip
+        text = file.read().decode() if file else ""
+    rows = [line.partition(":") for line in text.splitlines() if not line.startswith((" ", "\t"))]
+    return {name: value.strip() for name, _, value in rows}
+
+
+def _part(package: Path, wanted: str) -> bytes:
+    """The member ``wanted`` (``data.tar``, whatever it ends in) of the ar archive, still compressed."""
     content = package.read_bytes()
     at = 8
     if content[:at] != b"!<arch>\n":
@@ -68,10 +77,10 @@ def _data(package: Path) -> bytes:
     while at + 60 <= len(content):
         name = content[at : at + 16].decode("ascii").strip().rstrip("/")
         size = int(content[at + 48 : at + 58])
-        if name.startswith("data.tar"):
+        if name.startswith(wanted):
             return content[at + 60 : at + 60 + size]
         at += 60 + size + size % 2
-    raise PinnaceError(f"{package} has no data.tar")
+    raise PinnaceError(f"{package} has no {wanted}")
 
 
 def _merged(name: str) -> str:

@@ -65,9 +65,7 @@ def make(entries: Iterable[Planned]) -> Plan:
             other = seen[entry.resource.id]
             raise UsageError(f"{entry.resource.id} is declared twice: in {other} and {entry.role}")
         seen[entry.resource.id] = entry.role
-        content = entry.resource.content
-        if content is not None:
-            contents[content.digest] = content
-        named.update({handler.name: handler for handler in entry.resource.notify})
+        contents.update({content.digest: content for content in entry.resource.contents})
+        named.update({handler.name: handler for handler in entry.resource.handlers})
     order = sorted(named.values(), key=lambda handler: _ORDER.get(handler.action, 1))
     return Plan(listed, tuple(order), contents)

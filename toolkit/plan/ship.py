@@ -17,7 +17,6 @@ from toolkit.paths import PROJECT
 from toolkit.resources import Content
 
 _FRAME = struct.Struct("!I")
-_CHUNK = 1 << 16
 PACKAGE = "toolkit.agent"
 
 # Modules come from a mapping of names to sources; a package is a name that others begin with.
@@ -114,8 +113,7 @@ class Agent:
         total = sum(content.size for content in wanted)
         for content in wanted:
             squeeze = zlib.compressobj(6)
-            for start in range(0, content.size, _CHUNK):
-                chunk = content.data[start : start + _CHUNK]
+            for chunk in content.chunks():
                 self._send_chunk(squeeze.compress(chunk))
                 sent(len(chunk), total)
             self._send_chunk(squeeze.flush())

@@ -7,6 +7,7 @@ import shlex
 import socket
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ from toolkit.provision.report import Report
 _SILENCE_SECONDS = 1900.0
 """Longer than the longest thing the agent does without a word (installing packages)."""
 _REBOOT_SECONDS = 300.0
+_RUNS = 4
+"""Times that a plan is sent: a reboot in its middle takes another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,12 @@ class Outcome:
 
     counts: Mapping[str, int]
     plan: str
+    handlers: int = 0
 
     @property
     def changed(self) -> bool:
-        return self.counts.get("changed", 0) > 0
+        """Whether something changed, or an earlier run's handlers were owed."""
+        return self.counts.get("changed", 0) > 0 or self.handlers > 0
 
 
 class Converge:
@@ -75,6 +80,20 @@ class Converge:
     def run(self) -> Outcome:
         """Do it all; raises :class:`HostFailed` or :class:`HostUnreachable`."""
         target = hosts.prepare(self._target, self._known, yes=self._options.yes)
+        counts: Counter[str] = Counter(ok=0, changed=0, failed=0)
+        for _ in range(_RUNS):
+            end, plan = self._once(target)
+            counts["changed"] += end["counts"]["changed"] if end["next"] == "again" else 0
+            if end["next"] != "done":
+                with console.step(f"{self._prefix}reboot"):
+                    reboot(target, self._known, self._password).close()
+            if end["next"] != "again":
+                changed = counts["changed"] + end["counts"]["changed"]
+                return Outcome({**end["counts"], "changed": changed}, plan.id, end["handlers"])
+        raise HostFailed(f"{self._target.name}: it wants a reboot again and again", hint="a file of Reboot(when=...) comes back at each boot")  # fmt: skip
+
+    def _once(self, target: Target) -> tuple[dict[str, Any], Plan]:
+        """One connection, one agent, the whole plan; how it ended."""
         with Connection(target, self._known, self._password) as connection:
             command = shlex.join(ship.command(target.python))
             with connection.start(command, sudo=True, timeout=_SILENCE_SECONDS) as pipe:
@@ -82,11 +101,7 @@ class Converge:
                 facts = agent.hello()
                 self._may_provision(facts)
                 plan = self._plan(facts)
-                end = self._apply(agent, plan)
-        if end["reboot"]:
-            with console.step(f"{self._prefix}reboot"):
-                reboot(target, self._known, self._password).close()
-        return Outcome(end["counts"], plan.id)
+                return self._apply(agent, plan), plan
 
     def _may_provision(self, facts: Mapping[str, Any]) -> None:
         name = self._target.name

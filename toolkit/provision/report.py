@@ -59,12 +59,16 @@ class Report:
             return
         said = ", ".join(_change(*change) for change in event["changes"])
         console.line(event["status"], f"{self._prefix}{role}: {event['id']}", said)
-        if self._diff and "before" in event:
-            self._show(event["id"], event["before"])
+        if self._diff:
+            for path, before, after in event.get("texts", ()):
+                self._show(event["id"], path, before, after)
 
-    def _show(self, identifier: str, before: str | None) -> None:
-        resource = next(e.resource for e in self._plan.entries if e.resource.id == identifier)
-        for line in unified(resource.name, before, resource.content):
+    def _show(self, identifier: str, path: str, before: str | None, after: str | None) -> None:
+        wanted = None if after is None else Content(after.encode())
+        if wanted is None:
+            resource = next(e.resource for e in self._plan.entries if e.resource.id == identifier)
+            wanted = next(iter(resource.contents), None)
+        for line in unified(path, before, wanted):
             console.err.print(Text(line, style=_STYLES.get(line[:1], "")), soft_wrap=True)
 
 

@@ -6,39 +6,53 @@ it and changing it is the agent's work (``toolkit/agent/kinds``, one class for e
 
 from __future__ import annotations
 
-from toolkit.resources.base import Content, Handler, Resource
-from toolkit.resources.kinds import (
-    Bundle,
+from toolkit.resources.accounts import AuthorizedKey, Group, User
+from toolkit.resources.base import REBOOT, RELOAD_UNITS, Content, Handler, Resource
+from toolkit.resources.compose import compose
+from toolkit.resources.files import Directory, File, Line, Link
+from toolkit.resources.machine import (
     Clock,
-    Directory,
-    File,
     Hostname,
     KernelCmdline,
-    Line,
-    Link,
-    Module,
+    KernelModule,
     Package,
+    Reboot,
     Sysctl,
+    Timezone,
     Unit,
 )
+from toolkit.resources.mounts import Mount, Swap
 from toolkit.resources.templates import render, template
+from toolkit.resources.workloads import Bundle, Container, Image
 
 __all__ = [
+    "REBOOT",
+    "RELOAD_UNITS",
+    "AuthorizedKey",
     "Bundle",
     "Clock",
+    "Container",
     "Content",
     "Directory",
     "File",
+    "Group",
     "Handler",
     "Hostname",
+    "Image",
     "KernelCmdline",
+    "KernelModule",
     "Line",
     "Link",
-    "Module",
+    "Mount",
     "Package",
+    "Reboot",
     "Resource",
+    "Swap",
     "Sysctl",
+    "Timezone",
     "Unit",
+    "User",
+    "compose",
     "render",
     "template",
 ]

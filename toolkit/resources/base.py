@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+_CHUNK = 1 << 16
+
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes that a board may need: in memory, or in a file of this machine."""
+    """Bytes that a board may need: in memory, or in a file of this machine (an image may be large)."""
 
     source: bytes | Path
 
-    @cached_property
+    @property
     def data(self) -> bytes:
         return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, a piece at a time."""
+        if isinstance(self.source, bytes):
+            for start in range(0, len(self.source), _CHUNK):
+                yield self.source[start : start + _CHUNK]
+        else:
+            with self.source.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    yield chunk
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
+        state = hashlib.sha256()
+        for chunk in self.chunks():
+            state.update(chunk)
+        return state.hexdigest()
 
     @property
     def size(self) -> int:
-        return len(self.data)
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
 
 @dataclass(frozen=True)
@@ -59,10 +75,15 @@ REBOOT = Handler("reboot", "reboot")
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One thing that a board should have; subclasses say what."""
+    """One thing that a board should have; subclasses say what.
+
+    ``notify``: what has to happen at the end when it changed. ``tags``: words that ``--tags`` and
+    ``--skip-tags`` choose it by; the name of its role is always one.
+    """
 
     kind: ClassVar[str]
     notify: tuple[Handler, ...] = field(default=())
+    tags: tuple[str, ...] = field(default=())
 
     @property
     def name(self) -> str:
@@ -75,9 +96,14 @@ class Resource:
         return f"{self.kind} {self.name}"
 
     @property
-    def content(self) -> Content | None:
+    def contents(self) -> tuple[Content, ...]:
         """What the agent may ask for."""
-        return None
+        return ()
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """What the resource calls when it changed: ``notify``, and what its kind needs itself."""
+        return self.notify
 
     def wanted(self) -> dict[str, Any]:
         """The fields that the agent's kind reads."""
@@ -85,5 +111,5 @@ class Resource:
 
     def wire(self) -> dict[str, Any]:
         """This resource in a plan."""
-        notify = [handler.name for handler in self.notify]
+        notify = [handler.name for handler in self.handlers]
         return {"kind": self.kind, "id": self.id, "notify": notify, **self.wanted()}

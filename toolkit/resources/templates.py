@@ -11,7 +11,7 @@ import jinja2
 from toolkit.errors import PinnaceError
 from toolkit.paths import TEMPLATES
 from toolkit.resources.base import Handler
-from toolkit.resources.kinds import File
+from toolkit.resources.files import File
 
 
 def render(name: str, **values: Any) -> str:

@@ -52,7 +52,8 @@ def test_check_says_the_same_and_touches_nothing(root: Path) -> None:
     results = {event["id"]: event for event in events if event["event"] == "result"}
     assert results["directory /etc/pinnace"]["status"] == "ok"
     changed = results["file /etc/pinnace/config.toml"]
-    assert (changed["status"], changed["before"]) == ("changed", "version = 2\n")
+    assert changed["status"] == "changed"
+    assert changed["texts"] == [["/etc/pinnace/config.toml", "version = 2\n", None]]
 
 
 def test_mode_alone_is_changed_without_the_contents(root: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_full_disk_stops_before_anything_changed(root: Path, tmp_path: Path) -
 def test_contents_that_differ_from_their_digest_are_refused(root: Path, sent: bytes) -> None:
     wanted = file("/etc/motd", "right")
     with pytest.raises(HostFailed, match=r"arrived damaged|longer than announced"):
-        converge(root, [wanted], contents={wanted.content.digest: Content(sent)})
+        converge(root, [wanted], contents={wanted.contents[0].digest: Content(sent)})
     assert not (root / "etc/motd").exists()
     assert not (root / "var/lib/pinnace-agent/contents").exists()
 

@@ -51,7 +51,7 @@ SHOWN = "LoadState=loaded\nActiveState={}\nUnitFileState={}\nNeedDaemonReload=no
 )
 def test_unit_diff(active: str, enabled: str, changes: list[Change]) -> None:
     system = System(runner=Programs(systemctl=SHOWN.format(active, enabled)))
-    resource = {"unit": "x.service", "enabled": True, "running": True}
+    resource = {"unit": "x.service", "enabled": True, "running": True, "files": {}}
     kind = Unit()
     assert kind.diff(resource, kind.look(resource, system)) == changes
 
@@ -59,15 +59,15 @@ def test_unit_diff(active: str, enabled: str, changes: list[Change]) -> None:
 def test_all_units_are_asked_for_in_one_call() -> None:
     both = SHOWN.format("active", "enabled") + "\n" + SHOWN.format("inactive", "disabled")
     programs = Programs(systemctl=both)
-    wanted = [{"unit": f"{x}.service", "enabled": True, "running": True} for x in "ab"]
+    wanted = [{"unit": f"{x}.service", "enabled": True, "running": True, "files": {}} for x in "ab"]
     states = Unit().inspect(wanted, System(runner=programs))
     assert [state["ActiveState"] for state in states] == ["active", "inactive"]
     assert len(programs.ran) == 1
 
 
 def test_packages_are_installed_only_where_missing() -> None:
-    programs = Programs(dpkg_query="iproute2 installed\nxz-utils config-files\n")
-    resource = {"names": ["iproute2", "xz-utils"]}
+    programs = Programs(dpkg_query="iproute2 installed 6.1.0-3\nxz-utils config-files 5.4\n")
+    resource = {"names": ["iproute2", "xz-utils"], "debs": []}
     [state] = Package().inspect([resource], System(runner=programs))
     assert Package().diff(resource, state) == [Change("xz-utils", "absent", "installed")]
 
@@ -82,7 +82,11 @@ def pi(tmp_path: Path) -> System:
     return System(str(tmp_path))
 
 
-CMDLINE = {"parameters": ["cgroup_enable=memory", "cgroup_memory=1"], "controller": "memory"}
+CMDLINE = {
+    "parameters": ["cgroup_enable=memory", "cgroup_memory=1"],
+    "absent": [],
+    "controller": "memory",
+}
 
 
 def test_the_command_line_stays_one_line(pi: System) -> None:

@@ -69,8 +69,7 @@ def test_mirrors_of_the_inventory_win_over_the_lab(tmp_path: Path) -> None:
     mirror = {"url": "https://m", "capabilities": ("pull",), "skip_verify": False, "override_path": False}  # fmt: skip
     settings = dataclasses.replace(Settings(), registry_mirrors={"docker.io": (mirror,)})
     plan = compile_plan(["registry"], board(tmp_path, settings))
-    text = next(e.resource.content for e in plan.entries if e.resource.name.endswith("docker.io/hosts.toml"))  # fmt: skip
-    assert text is not None
+    text = next(e.resource.contents[0] for e in plan.entries if e.resource.name.endswith("docker.io/hosts.toml"))  # fmt: skip
     assert b"https://m" in text.data
     assert b"registry.lab" not in text.data
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from toolkit.agent.kinds.accounts import AuthorizedKey, Group, User
 from toolkit.agent.kinds.bundle import Bundle
-from toolkit.agent.kinds.files import Directory, File, Line, Link
-from toolkit.agent.kinds.kernel import KernelCmdline, Module, Sysctl
-from toolkit.agent.kinds.machine import Clock, Hostname
+from toolkit.agent.kinds.files import Directory, File, Link
+from toolkit.agent.kinds.images import Image
+from toolkit.agent.kinds.kernel import KernelCmdline, KernelModule, Sysctl
+from toolkit.agent.kinds.lines import Line
+from toolkit.agent.kinds.machine import Clock, Hostname, Reboot, Timezone
+from toolkit.agent.kinds.mounts import Mount, Swap
 from toolkit.agent.kinds.packages import Package
 from toolkit.agent.kinds.units import Unit
 
@@ -24,9 +28,17 @@ def all_kinds() -> dict[str, Kind]:
         "package": Package(),
         "unit": Unit(),
         "sysctl": Sysctl(),
-        "module": Module(),
+        "kernel_module": KernelModule(),
         "kernel_cmdline": KernelCmdline(),
-        "clock": Clock(),
+        "reboot": Reboot(),
+        "user": User(),
+        "group": Group(),
+        "authorized_key": AuthorizedKey(),
+        "mount": Mount(),
+        "swap": Swap(),
         "hostname": Hostname(),
+        "timezone": Timezone(),
+        "clock": Clock(),
         "bundle": Bundle(),
+        "image": Image(),
     }

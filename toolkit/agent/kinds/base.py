@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     Resource = dict[str, Any]
     State = dict[str, Any]
     Contents = Callable[[str], Iterator[bytes]]
+    Text = tuple[str, str | None, str | None]
+    """A file's path, its text now (``None``: absent or not shown), and as it shall be (``None``: the
+    laptop, which has the contents, knows)."""
 
 
 class Change:
@@ -61,8 +64,16 @@ class Kind:
         """Digest and size (bytes) of the contents that the changes need from the laptop."""
         return []
 
-    def places(self, resource: Resource) -> list[tuple[str, int]]:
-        """Paths that a change writes to, and how many bytes it adds there."""
+    def calls(self, changes: Sequence[Change]) -> bool:
+        """Whether these changes are such that the handlers the resource names have to run."""
+        return bool(changes)
+
+    def texts(self, resource: Resource, state: State) -> list[Text]:
+        """Files that would change, to be shown as diffs."""
+        return []
+
+    def places(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
+        """Paths that the changes write to, and how many bytes it adds there."""
         return []
 
 

@@ -47,8 +47,9 @@ class Bundle(Kind):
         missing = any(change.what == "release" for change in changes)
         return [(resource["digest"], resource["size"])] if missing else []
 
-    def places(self, resource: Resource) -> list[tuple[str, int]]:
-        return [(f"{resource['base']}/releases/x", resource["unpacked"] + (1 << 20))]
+    def places(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
+        size = resource["unpacked"] if self.wants(resource, changes) else 0
+        return [(f"{resource['base']}/releases/x", size + (1 << 20))]
 
     def apply(self, resource: Resource, system: System, contents: Contents) -> None:
         base, release = resource["base"], resource["release"]

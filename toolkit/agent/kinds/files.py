@@ -1,4 +1,4 @@
-"""Files, directories, links, and single lines in files that belong to somebody else."""
+"""Files, directories and links."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import grp
 import hashlib
 import os
 import pwd
-import re
 import stat
 
 from toolkit.agent.errors import AgentError
@@ -16,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toolkit.agent.kinds.base import Contents, Resource, State
+    from toolkit.agent.kinds.base import Contents, Resource, State, Text
     from toolkit.agent.system import System
 
 _DIFFABLE = 256 * 1024
@@ -88,12 +87,18 @@ class File(Kind):
         wanted = {name: resource[name] for name in ("mode", "owner", "group")}
         return changes + compare(wanted, state)
 
+    def texts(self, resource: Resource, state: State) -> list[Text]:
+        if resource.get("secret") or state.get("digest") == resource["digest"]:
+            return []
+        text = state.get("text")
+        return [(resource["path"], None if text is None else text.decode("utf-8", "replace"), None)]
+
     def wants(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
         if any(change.what in ("file", "content") for change in changes):
             return [(resource["digest"], resource["size"])]
         return []
 
-    def places(self, resource: Resource) -> list[tuple[str, int]]:
+    def places(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
         return [(resource["path"], resource["size"])]
 
     def apply(self, resource: Resource, system: System, contents: Contents) -> None:
@@ -130,7 +135,7 @@ class Directory(Kind):
             raise AgentError(f"{resource['path']} is a {state['type']}, not a directory", "move it away")  # fmt: skip
         return compare({name: resource[name] for name in ("mode", "owner", "group")}, state)
 
-    def places(self, resource: Resource) -> list[tuple[str, int]]:
+    def places(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
         return [(resource["path"], 4096)]
 
     def apply(self, resource: Resource, system: System, contents: Contents) -> None:
@@ -156,38 +161,8 @@ class Link(Kind):
             return []
         return [Change("link", state.get("target", "absent"), resource["target"])]
 
-    def places(self, resource: Resource) -> list[tuple[str, int]]:
+    def places(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
         return [(resource["path"], 256)]
 
     def apply(self, resource: Resource, system: System, contents: Contents) -> None:
         system.symlink(resource["path"], resource["target"])
-
-
-class Line(Kind):
-    """``line`` stands once in the file ``path``, in place of lines that ``match`` (regex) finds."""
-
-    def look(self, resource: Resource, system: System) -> State:
-        return {"text": system.read(resource["path"])}
-
-    def diff(self, resource: Resource, state: State) -> list[Change]:
-        lines = (state["text"] or b"").decode("utf-8", "surrogateescape").splitlines()
-        matching = [line for line in lines if re.search(resource["match"], line)]
-        if matching == [resource["line"]]:
-            return []
-        return [Change("line", "; ".join(matching) or "absent", resource["line"])]
-
-    def places(self, resource: Resource) -> list[tuple[str, int]]:
-        return [(resource["path"], 4096)]
-
-    def apply(self, resource: Resource, system: System, contents: Contents) -> None:
-        before = (system.read(resource["path"]) or b"").decode("utf-8", "surrogateescape")
-        after: list[str] = []
-        for line in before.splitlines():
-            if not re.search(resource["match"], line):
-                after.append(line)
-            elif resource["line"] not in after:
-                after.append(resource["line"])
-        if resource["line"] not in after:
-            after.append(resource["line"])
-        content = "\n".join(after) + "\n"
-        system.rewrite(resource["path"], content.encode("utf-8", "surrogateescape"))
