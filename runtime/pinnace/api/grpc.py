@@ -21,6 +21,32 @@ OK, CANCELLED, UNKNOWN, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 1, 2, 12, 13, 
 
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
+_CLASS_WORDS = {
+    1: "context canceled",
+    3: "invalid argument",
+    4: "context deadline exceeded",
+    5: "not found",
+    6: "already exists",
+    7: "permission denied",
+    8: "resource exhausted",
+    9: "failed precondition",
+    10: "aborted",
+    11: "out of range",
+    12: "not implemented",
+    14: "unavailable",
+    15: "data loss",
+}
+"""What a message of containerd ends in, by status code (github.com/containerd/errdefs): clients of the
+series 1 add it where it is missing, those of series 2 print what they get."""
+
+
+def in_containerds_words(status: int, message: str) -> str:
+    """*message* with the word of its class behind it, as containerd sends it."""
+    word = _CLASS_WORDS.get(status, "")
+    if not word or message == word or message.endswith(f": {word}"):
+        return message
+    return f"{message}: {word}"
+
 
 class MessageReader:
     """Takes the messages of a stream apart: a flag, a length and the message, each."""

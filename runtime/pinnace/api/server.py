@@ -244,7 +244,8 @@ class _Answer:
         self._stream.write_headers(_SUCCESS, end=True)
 
     def fail(self, status: int, message: str) -> None:
-        headers = [("grpc-status", str(status)), ("grpc-message", grpc.quote(message))]
+        words = grpc.in_containerds_words(status, message)
+        headers = [("grpc-status", str(status)), ("grpc-message", grpc.quote(words))]
         if not self._opened:
             headers = [(":status", "200"), ("content-type", grpc.CONTENT_TYPE), *headers]
         self._stream.write_headers(hpack.encode(headers), end=True)

@@ -81,8 +81,8 @@ class Tasks:
 
         Raises AlreadyExists, InvalidArgument, and what the shim says. Nothing is left on failure.
         """
-        check_identifier(namespace, "namespace")
-        check_identifier(identifier, "container id")
+        check_identifier(namespace)
+        check_identifier(identifier)
         task = Task(namespace, identifier, self._bundle(namespace, identifier), self._events)
         with self._lock:
             if (namespace, identifier) in self._tasks:

@@ -115,7 +115,7 @@ class ContainerStore(Table[Container]):
 
 
 def _checked(container: Container) -> Container:
-    records.check_identifier(container.id, "container.ID")
+    records.check_identifier(container.id, "create container failed validation: container.ID")
     if "" in container.extensions:
         raise InvalidArgument("container.Extension keys must not be zero-length")
     if not container.runtime_name:

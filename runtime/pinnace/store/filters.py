@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Filter = Callable[[Fields], bool]
 
 _FIELD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_]*")
-_OPERATOR = re.compile(r"\s*(==|!=|~=)\s*")
+_OPERATOR = re.compile(r"[=!~]+")
 _VALUE = re.compile(r"[^\s,]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _MAX_LENGTH = 4096
@@ -88,17 +88,31 @@ class _Parser:
         while self.text[self.at : self.at + 1] == ".":
             self.at += 1
             path.append(self._field())
-        operator = self._match(_OPERATOR)
-        if operator is None:
+        operator = self._operator()
+        if not operator:
             return _Condition(tuple(path), "", "")
-        value = self._value(operator[1])
+        value = self._value(operator)
         pattern = None
-        if operator[1] == "~=":
+        if operator == "~=":
             try:
                 pattern = re.compile(value)
             except re.error as error:
                 raise self._error(f"bad regular expression: {error}") from None
-        return _Condition(tuple(path), operator[1], value, pattern)
+        return _Condition(tuple(path), operator, value, pattern)
+
+    def _operator(self) -> str:
+        """``==``, ``!=`` or ``~=``; empty where the field stands alone."""
+        self._skip_spaces()
+        if self.at == len(self.text) or self.text[self.at] == ",":
+            return ""
+        found = _OPERATOR.match(self.text, self.at)
+        if found is None:
+            raise self._error("expected an operator (`==`|`!=`|`~=`)")
+        if found[0] not in ("==", "!=", "~="):
+            raise self._error(f'unsupported operator "{found[0]}"')
+        self.at = found.end()
+        self._skip_spaces()
+        return found[0]
 
     def _field(self) -> str:
         if self.text[self.at : self.at + 1] == '"':
@@ -149,5 +163,10 @@ class _Parser:
             self.at += 1
 
     def _error(self, why: str) -> InvalidArgument:
-        shown = f"{self.text[: self.at]} >|{self.text[self.at :]}|<"
-        return InvalidArgument(f"filters: parse error: [{shown[:200]}]: {why}")
+        before, here, after = (
+            self.text[: self.at],
+            self.text[self.at : self.at + 1],
+            self.text[self.at + 1 :],
+        )
+        shown = f"{before} >|{here}|< {after}" if here else before
+        return InvalidArgument(f"filters: parse error: [{shown}]: {why}")

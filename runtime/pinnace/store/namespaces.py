@@ -22,7 +22,7 @@ class NamespaceStore:
 
     def create(self, name: str, labels: Mapping[str, str] | None = None) -> records.Labels:
         """Add a namespace, return its labels; raises AlreadyExists, InvalidArgument."""
-        records.check_identifier(name, "namespace")
+        records.check_identifier(name)
         checked = records.check_labels(labels or {})
         with self.db.transaction() as tx:
             done = tx.execute(

@@ -24,6 +24,7 @@ Labels = dict[str, str]
 _MAX_LABEL = 4096
 _MAX_IDENTIFIER = 76
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*\Z")
+_IDENTIFIER_SHOWN = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"
 
 Record = TypeVar("Record")
 
@@ -40,18 +41,22 @@ def now() -> int:
     return time.time_ns()
 
 
-def check_identifier(text: str, what: str) -> str:
-    """Return *text* if it may name a namespace or container, as containerd allows it."""
+def check_identifier(text: str, context: str = "") -> str:
+    """Return *text* if it may name a namespace or container, as containerd allows it.
+
+    Raises InvalidArgument in containerd's words, with ``context`` in front of them.
+    """
+    where = f"{context}: " if context else ""
     if not text:
-        raise InvalidArgument(f"{what}: identifier must not be empty")
+        raise InvalidArgument(f"{where}identifier must not be empty")
     if len(text) > _MAX_IDENTIFIER:
         raise InvalidArgument(
-            f"{what}: identifier {text[:100]!r} greater than maximum length "
+            f"{where}identifier {json.dumps(text[:100])} greater than maximum length "
             f"({_MAX_IDENTIFIER} characters)"
         )
     if not _IDENTIFIER.match(text):
         raise InvalidArgument(
-            f"{what}: identifier {text!r} must match letters and digits with single . _ - between"
+            f"{where}identifier {json.dumps(text)} must match {_IDENTIFIER_SHOWN}"
         )
     return text
 
@@ -98,7 +103,7 @@ def load(text: str) -> dict[str, Any]:
 
 def ensure_namespace(tx: sqlite3.Connection, namespace: str) -> None:
     """Make the namespace if this is the first thing in it, as containerd does."""
-    check_identifier(namespace, "namespace")
+    check_identifier(namespace)
     tx.execute("INSERT OR IGNORE INTO namespaces (name, labels) VALUES (?, '{}')", (namespace,))
 
 

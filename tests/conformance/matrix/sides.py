@@ -1,0 +1,158 @@
+"""The two sides of the matrix: a ctr with a daemon, each side in an arena of its own.
+
+A side runs a command line and says what a user would see of it, without what differs from run to run
+(see :mod:`tests.conformance.matrix.normal`). What both sides are given is the same: files, image, order.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.conformance.ctr.daemons import busybox, environment
+from tests.conformance.daemon.world import CTR_RELEASES
+from tests.conformance.matrix.normal import Image, normal
+from toolkit.arch import Arch
+from toolkit.arena import Arena
+from toolkit.debian import Archive
+from toolkit.paths import RUNTIME
+
+_THEIRS = "/run/peer/peer.sock"
+_OURS = "/run/pinnace/pinnace.sock"
+_KEEPER = "/run/pinnace/keeper.sock"
+_CONFIG = """\
+version = 2
+root = "{root}"
+state = "{state}"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{address}"
+[ttrpc]
+address = "{address}.ttrpc"
+"""
+
+
+class Row(NamedTuple):
+    """One command line of a story.
+
+    Attributes:
+        words: as one types them behind ``ctr``; ``{image.layer}``, ``{tmp}`` are filled in.
+        stdin: what the command reads.
+        env: variables for it alone.
+        progress: what it prints while it works depends on how fast that is: not compared.
+    """
+
+    words: str
+    stdin: str = ""
+    env: Mapping[str, str] = {}
+    progress: bool = False
+
+
+class Seen(NamedTuple):
+    """What a command showed."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Side:
+    """One daemon in its arena, and one ctr."""
+
+    def __init__(self, arena: Arena, address: str, ctr: list[str], image: Image) -> None:
+        self.arena = arena
+        self.address = address
+        self.image = image
+        self.ctr = ctr
+        self.tmp = arena.scratch / "story"
+        for name in ("target", "rw"):
+            (self.tmp / name).mkdir(parents=True, exist_ok=True)
+
+    def with_ctr(self, ctr: list[str]) -> Side:
+        """The same daemon under another ctr."""
+        return Side(self.arena, self.address, ctr, self.image)
+
+    def see(self, row: Row) -> Seen:
+        """Run the row; raises TimeoutExpired when it does not end."""
+        from shlex import split
+
+        words = [word.format(image=self.image, tmp=self.tmp) for word in split(row.words)]
+        common = ["--address", self.address, "--namespace", self.arena.name]
+        done = self.arena.run(
+            [*self.ctr, *common, *words],
+            input=row.stdin.encode(),
+            env={**os.environ, "PYTHONPATH": str(RUNTIME), **row.env},
+            text=False,
+            timeout=30,
+        )
+        out = self._normal(b"" if row.progress else done.stdout)
+        err = self._normal(done.stderr)
+        return Seen(done.returncode, out, err)
+
+    def _normal(self, text: bytes) -> str:
+        places = {str(self.tmp): "TMP", self.arena.name: "NS", self.address: "ADDRESS"}
+        return normal(text.decode(errors="backslashreplace"), places, self.image)
+
+
+def real_ctr(series: str) -> list[str]:
+    """Debian's ctr of containerd's ``series``."""
+    return [str(_peer(series) / "usr/bin/ctr")]
+
+
+def our_ctr() -> list[str]:
+    return [sys.executable, "-m", "pinnace.cli.main", "ctr"]
+
+
+def _peer(series: str) -> Path:
+    """containerd, its shim and runc, unpacked."""
+    arch = Arch.from_machine(os.uname().machine)
+    return Archive(CTR_RELEASES[series], arch.facts.debian).unpack(["containerd"])
+
+
+@contextmanager
+def containerd(series: str) -> Iterator[Side]:
+    """Debian's containerd with its own ctr."""
+    arch = Arch.from_machine(os.uname().machine)
+    # Its C library is this machine's.
+    runc = Archive("bookworm", arch.facts.debian).unpack(["runc"], dependencies=False)
+    peer = _peer(series)
+    with Arena() as arena:
+        image = _image(arena)
+        config = arena.scratch / "peer.toml"
+        config.write_text(
+            _CONFIG.format(root=arena.scratch / "root", state="/run/peer", address=_THEIRS)
+        )
+        path = f"{peer}/usr/bin:{runc}/usr/sbin:{os.environ['PATH']}"
+        words = [peer / "usr/bin/containerd", "--config", config]
+        arena.start(words, log="daemon.log", env={**os.environ, "PATH": path})
+        arena.wait_for(_THEIRS, log="daemon.log")
+        yield Side(arena, _THEIRS, real_ctr(series), image)
+
+
+@contextmanager
+def pinnaced() -> Iterator[Side]:
+    """Our daemon, with our ctr."""
+    with Arena() as arena:
+        image = _image(arena)
+        config = arena.scratch / "ours.toml"
+        text = _CONFIG.format(root=arena.scratch / "root", state="/run/pinnace", address=_OURS)
+        config.write_text(f'{text}[plugins."io.pinnace.keeper"]\naddress = "{_KEEPER}"\n')
+        python = [sys.executable, "-m"]
+        keeper = [*python, "pinnace.keeper", "--address", _KEEPER]
+        arena.start(keeper, log="keeper.log", env=environment())
+        arena.wait_for(_KEEPER, log="keeper.log")
+        words = [*python, "pinnace.cli.main", "pinnaced", "--config", config]
+        arena.start(words, log="daemon.log", env=environment())
+        arena.wait_for(_OURS, log="daemon.log")
+        yield Side(arena, _OURS, our_ctr(), image)
+
+
+def _image(arena: Arena) -> Image:
+    archive = arena.scratch / "story" / "busybox.tar"
+    archive.parent.mkdir()
+    archive.write_bytes(busybox())
+    return Image.of(archive)
