@@ -7,29 +7,27 @@ import os
 import struct
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pinnace.images import diff, unpack
-from pinnace.linux import mount
+from pinnace.linux import btrfs, mount
+from pinnace.store.btrfs import BtrfsSnapshotter
 from pinnace.store.metadata import Database
 from pinnace.store.native import NativeSnapshotter
 from pinnace.store.overlay import OverlaySnapshotter
 from pinnace.store.snapshots import Snapshotter
+from pinnace.store.store import Store
+from tests.conformance.snapshotters import disk, snapshotter
 from tests.layers import Entry, LayerBuilder, listing
+from tests.snapshotter_suite import SnapshotterSuite
 
+__all__ = ["disk", "snapshotter"]
 pytestmark = pytest.mark.root
 NS = "default"
-
-
-@pytest.fixture(params=[OverlaySnapshotter, NativeSnapshotter])
-def snapshotter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Snapshotter]:
-    database = Database(tmp_path / "metadata.db")
-    yield request.param(tmp_path / "root", database)
-    database.close()
 
 
 @contextmanager
@@ -52,6 +50,10 @@ def stack(snapshotter: Snapshotter, *layers: LayerBuilder) -> str:
         parent = f"layer{number}"
     snapshotter.view(NS, "view", parent)
     return "view"
+
+
+class TestOnRealFileSystems(SnapshotterSuite):
+    """Records and directories of each, too."""
 
 
 def names(tree: dict[str, Entry]) -> set[str]:
@@ -115,22 +117,23 @@ def test_whiteouts_and_opaque_directories(snapshotter: Snapshotter, tmp_path: Pa
         }  # fmt: skip
 
 
-def test_both_snapshotters_show_the_same(tmp_path: Path) -> None:
+def test_all_snapshotters_show_the_same(disk: Callable[[str], Path], tmp_path: Path) -> None:
     layers = [
         LayerBuilder().directory("a").add("a/x", b"1").add("b", b"1").hard_link("c", "b"),
         LayerBuilder().add("a/y", b"2").add(".wh.b").symlink("d", "a"),
         LayerBuilder().add("a/.wh.x").add("b", b"3", owner=(3, 3)),
     ]
     trees = []
-    for kind in (OverlaySnapshotter, NativeSnapshotter):
+    for kind in (OverlaySnapshotter, NativeSnapshotter, BtrfsSnapshotter):
         database = Database(tmp_path / f"{kind.name}.db")
-        snapshotter = kind(tmp_path / kind.name, database)
+        place = disk("btrfs") if kind is BtrfsSnapshotter else tmp_path
+        snapshotter = kind(place / "same", database)
         with shown(snapshotter, stack(snapshotter, *layers), tmp_path / "mnt") as root:
             trees.append(listing(root))
         database.close()
     for tree in trees:  # inherited directories of overlayfs keep the time of their own layer
         tree["a"] = (*tree["a"][:3], 0, *tree["a"][4:])
-    assert trees[0] == trees[1]
+    assert trees[0] == trees[1] == trees[2]
 
 
 def test_rename_inside_and_a_diff_of_it(snapshotter: Snapshotter, tmp_path: Path) -> None:
@@ -179,3 +182,90 @@ def test_many_layers(snapshotter: Snapshotter, tmp_path: Path) -> None:
     layers = [LayerBuilder().add(f"f{number}", b"1") for number in range(60)]
     with shown(snapshotter, stack(snapshotter, *layers), tmp_path / "mnt") as root:
         assert len(names(listing(root))) == 60
+
+
+def test_holes_attributes_and_links_survive_copies(
+    snapshotter: Snapshotter, tmp_path: Path
+) -> None:
+    """What a container leaves is there in the next snapshot as it was."""
+    stack(snapshotter, LayerBuilder().add("plain", b"1").hard_link("linked", "plain"))
+    snapshotter.prepare(NS, "work", "layer0")
+    with shown(snapshotter, "work", tmp_path / "mnt") as root:
+        with (root / "sparse").open("wb") as file:
+            file.seek(8 << 20)
+            file.write(b"end")
+        os.setxattr(root / "sparse", "user.note", b"kept")
+        os.chown(root / "sparse", 3, 4)
+    snapshotter.commit(NS, "worked", "work")
+    snapshotter.prepare(NS, "next", "worked")
+    with shown(snapshotter, "next", tmp_path / "mnt") as root:
+        status = (root / "sparse").stat()
+        assert (status.st_uid, status.st_gid, status.st_size) == (3, 4, (8 << 20) + 3)
+        assert status.st_blocks * 512 < 1 << 20
+        assert os.getxattr(root / "sparse", "user.note") == b"kept"
+        assert (root / "plain").samefile(root / "linked")
+
+
+def test_changes_of_lower_files_and_directories(snapshotter: Snapshotter, tmp_path: Path) -> None:
+    """Moved, changed in mode and owner, removed and made again: seen in children, not in parents."""
+    lower = LayerBuilder().directory("d").add("d/f", b"1").add("moved", b"1").add("looks", b"1")
+    stack(snapshotter, lower)
+    snapshotter.prepare(NS, "work", "layer0")
+    with shown(snapshotter, "work", tmp_path / "mnt") as root:
+        (root / "moved").rename(root / "d" / "moved")
+        os.chown(root / "looks", 5, 6)
+        os.chmod(root / "looks", 0o640)
+        (root / "d" / "f").unlink()
+        os.chmod(root, 0o711)
+    snapshotter.commit(NS, "worked", "work")
+    snapshotter.view(NS, "after", "worked")
+    with shown(snapshotter, "after", tmp_path / "mnt") as root:
+        found = listing(root)
+        assert names(found) == {"d", "d/moved", "looks"}
+        assert found["looks"][:3] == ("0o100640", 5, 6)
+        assert root.stat().st_mode & 0o7777 == 0o711
+    with shown(snapshotter, "view", tmp_path / "mnt") as root:
+        assert names(listing(root)) == {"d", "d/f", "moved", "looks"}
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_the_native_snapshotter_copies_by_reference(
+    disk: Callable[[str], Path], tmp_path: Path, kind: str
+) -> None:
+    place = disk(kind)
+    database = Database(tmp_path / "metadata.db")
+    snapshotter = NativeSnapshotter(place / "reflinks", database)
+    stack(snapshotter, LayerBuilder().add("big", os.urandom(16 << 20)))
+    os.sync()
+    before = os.statvfs(place)
+    for number in range(3):
+        snapshotter.prepare(NS, f"copy{number}", "layer0")
+    os.sync()
+    after = os.statvfs(place)
+    database.close()
+    assert (before.f_bfree - after.f_bfree) * before.f_frsize < 4 << 20
+
+
+def test_btrfs_counts_what_a_snapshot_changed(disk: Callable[[str], Path], tmp_path: Path) -> None:
+    database = Database(tmp_path / "metadata.db")
+    snapshotter = BtrfsSnapshotter(disk("btrfs") / "usage", database)
+    stack(snapshotter, LayerBuilder().add("big", os.urandom(4 << 20)).directory("d"))
+    snapshotter.prepare(NS, "work", "layer0")
+    own = Path(snapshotter.paths(NS, "work")[0])
+    assert snapshotter.usage(NS, "work").size == 0
+    (own / "d" / "new").write_bytes(os.urandom(1 << 20))
+    os.sync()
+    assert 1 << 20 <= snapshotter.usage(NS, "work").size < 2 << 20
+    nested = own / "nested"
+    btrfs.create(str(nested))  # as a container may, which has the right to
+    (nested / "file").write_text("x")
+    snapshotter.remove(NS, "work")
+    database.close()
+    assert not own.exists()
+
+
+def test_a_store_on_btrfs_offers_its_snapshotter(disk: Callable[[str], Path]) -> None:
+    store = Store(disk("btrfs") / "store")
+    names = set(store.snapshotters)
+    store.close()
+    assert names == {"overlayfs", "native", "btrfs"}

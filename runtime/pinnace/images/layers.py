@@ -133,7 +133,7 @@ class Unpacker:
                     f"layer {layer.digest} unpacks to {applied.diff_id}; its config says {diff_id}"
                 )
         except BaseException:
-            disk.remove_tree(path)
+            self._snapshotter.discard(path)
             raise
         parent = str(self.chain[number - 1]) if number else ""
         self._staged.append(StagedLayer(path, str(self.chain[number]), parent, {}, applied.usage))
@@ -171,7 +171,7 @@ class Unpacker:
     def discard(self) -> None:
         """Remove what was unpacked and not recorded."""
         for item in self._staged:
-            disk.remove_tree(item.path)
+            self._snapshotter.discard(item.path)
 
     def _tell(self, event: str, layer: Descriptor) -> None:
         self._report(Progress(event, f"layer-{layer.digest}", 0, layer.size, layer))

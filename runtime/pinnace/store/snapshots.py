@@ -95,6 +95,17 @@ class Snapshotter:
         """The mounts that show the snapshot."""
         raise NotImplementedError
 
+    def discard(self, path: str) -> None:
+        """Remove a snapshot's directory *path* with everything in it; what is gone is fine."""
+        disk.remove_tree(path)
+
+    def measure(self, path: str, parent: str) -> Usage:
+        """What the snapshot with the data path *path* takes of the disk by itself.
+
+        *parent* is the data path of its parent, if any.
+        """
+        return disk_usage(path)
+
     # Many at once: an image's layers are filled first and recorded together.
 
     def stage(self, parent: str = "") -> str:
@@ -124,7 +135,7 @@ class Snapshotter:
                         "UPDATE snapshots SET size=?, inodes=? WHERE number=?",
                         (layer.usage.size, layer.usage.inodes, snapshot.number),
                     )
-                    disk.remove_tree(self.directory(snapshot.number))
+                    self.discard(self.directory(snapshot.number))
                     os.rename(layer.path, self.directory(snapshot.number))
                 add_to_lease(tx, namespace, lease, f"snapshots/{self.name}", layer.name)
             disk.sync_directory(os.path.join(self.root, "snapshots"))
@@ -212,13 +223,13 @@ class Snapshotter:
         return Snapshot(int(done.lastrowid or 0), kind, parents)
 
     def _make_directory(self, snapshot: Snapshot, path: str) -> None:
-        disk.remove_tree(path)  # of a snapshot whose record a power cut took
+        self.discard(path)  # of a snapshot whose record a power cut took
         os.mkdir(path, 0o700)
         try:
             parent = self.data_path(snapshot.parents[0]) if snapshot.parents else ""
             self.create_directory(path, snapshot.kind, parent)
         except BaseException:
-            disk.remove_tree(path)
+            self.discard(path)
             raise
 
     def commit(
@@ -239,9 +250,7 @@ class Snapshotter:
         """
         checked = records.check_labels(labels or {})
         if usage is None:
-            with self.db.read() as tx:
-                number = self._need(tx, namespace, key)["number"]
-            usage = disk_usage(self.data_path(number))
+            usage = self._measure(namespace, key)
         if not flushed:
             with disk.errors(f"flush snapshot {key}"):
                 disk.sync_file_system(self.root)
@@ -317,7 +326,7 @@ class Snapshotter:
     def remove_directory(self, number: int) -> None:
         """Remove the files of a snapshot whose record is gone."""
         with disk.errors(f"remove snapshot directory {number}"):
-            disk.remove_tree(self.directory(number))
+            self.discard(self.directory(number))
 
     def stat(self, namespace: str, key: str) -> Info:
         """The record; raises NotFound."""
@@ -349,7 +358,11 @@ class Snapshotter:
             row = self._need(tx, namespace, key)
         if row["kind"] == COMMITTED:
             return Usage(row["inodes"], row["size"])
-        return disk_usage(self.data_path(row["number"])) if row["kind"] == ACTIVE else Usage(0, 0)
+        return self._measure(namespace, key) if row["kind"] == ACTIVE else Usage(0, 0)
+
+    def _measure(self, namespace: str, key: str) -> Usage:
+        own, *parents = self.paths(namespace, key)
+        return self.measure(own, parents[0] if parents else "")
 
     def walk(self, namespace: str, filter_texts: Sequence[str] = ()) -> Iterator[Info]:
         """Snapshots that match any filter (``name``, ``parent``, ``kind``, ``labels.<key>``)."""
@@ -388,7 +401,7 @@ class Snapshotter:
                 os.rename(os.path.join(base, name), os.path.join(base, f"lost-{name}"))
         for name in staged if keep else orphans + staged:
             with disk.errors(f"remove {name} in {base}"):
-                disk.remove_tree(os.path.join(base, name))
+                self.discard(os.path.join(base, name))
         return len(orphans) + len(staged)
 
     def directory(self, number: int) -> str:

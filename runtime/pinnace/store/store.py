@@ -6,7 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from pinnace.errors import NotFound
+from pinnace.linux.btrfs import is_btrfs
 from pinnace.store import disk
+from pinnace.store.btrfs import BtrfsSnapshotter
 from pinnace.store.containers import ContainerStore
 from pinnace.store.content import ContentStore
 from pinnace.store.images import ImageStore
@@ -17,6 +19,7 @@ from pinnace.store.overlay import OverlaySnapshotter
 from pinnace.store.salvage import open_or_rebuild
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pinnace.store.snapshots import Snapshotter
@@ -41,15 +44,15 @@ class Store:
         self.images = ImageStore(self.db)
         self.containers = ContainerStore(self.db)
         self.leases = LeaseStore(self.db)
-        self.snapshotters: dict[str, Snapshotter] = {
-            snapshotter.name: snapshotter
-            for snapshotter in (
-                OverlaySnapshotter(self._plugin("snapshotter", "overlayfs"), self.db),
-                NativeSnapshotter(self._plugin("snapshotter", "native"), self.db),
-            )
-        }
+        self.snapshotters = {snapshotter.name: snapshotter for snapshotter in self._backends()}
         for snapshotter in self.snapshotters.values():
             snapshotter.cleanup(keep=bool(self.notice))
+
+    def _backends(self) -> Iterator[Snapshotter]:
+        yield OverlaySnapshotter(self._plugin("snapshotter", "overlayfs"), self.db)
+        yield NativeSnapshotter(self._plugin("snapshotter", "native"), self.db)
+        if is_btrfs(self.root):
+            yield BtrfsSnapshotter(self._plugin("snapshotter", "btrfs"), self.db)
 
     def _plugin(self, kind: str, name: str) -> str:
         return os.path.join(self.root, f"io.containerd.{kind}.v1.{name}")
