@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.context import Context
 
-from toolkit.cli import assume_yes, remainder, task
+from toolkit.cli import assume_yes, remainder, task, words
 
 
 @task(
@@ -144,6 +144,8 @@ def inventory(
         "check": "only say what would change; exit status 3 when something would",
         "diff": "show changed files as unified diffs",
         "role": "only these roles, separated by commas",
+        "tags": "only what has one of these tags (a role's name is one), separated by commas",
+        "skip-tags": "not what has one of these tags",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
         "verify": "run the tests of tests/board afterwards, where something changed (--no-verify: do not)",
@@ -159,6 +161,8 @@ def provision(
     check: bool = False,
     diff: bool = False,
     role: str = "",
+    tags: str = "",
+    skip_tags: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
     verify: bool = True,
@@ -169,17 +173,113 @@ def provision(
     """Make boards what their roles say, and verify them."""
     from toolkit.provision import command
 
-    words = tuple(word for word in role.split(",") if word)
+    options = command.Options(
+        check=check,
+        diff=diff or check,
+        yes=assume_yes(yes),
+        roles=words(role),
+        tags=words(tags),
+        skip_tags=words(skip_tags),
+    )
     return command.run(
         host,
         inventory=inventory,
-        options=command.Options(check=check, diff=diff or check, yes=assume_yes(yes), roles=words),
+        options=options,
         accept_new=accept_new,
         ask_sudo_password=ask_sudo_password,
         verify=verify,
         junit=junit,
         parallel=parallel,
     )
+
+
+@task(
+    help={
+        "host": "a host, group or pattern of the inventory",
+        "inventory": "another inventory than inventory.ini",
+        "role": "only these roles, separated by commas",
+        "tags": "only what has one of these tags, separated by commas",
+        "skip-tags": "not what has one of these tags",
+        "accept-new": "trust host keys that are not known yet",
+        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "parallel": "boards at once",
+    }
+)
+def plan(
+    _: Context,
+    host: str = "",
+    inventory: str = "",
+    role: str = "",
+    tags: str = "",
+    skip_tags: str = "",
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    parallel: int = 4,
+) -> int:
+    """Show what provision would change, as diffs; exit status 3 when something would."""
+    from toolkit.provision import command
+
+    options = command.Options(
+        check=True, diff=True, roles=words(role), tags=words(tags), skip_tags=words(skip_tags)
+    )
+    return command.run(
+        host,
+        inventory=inventory,
+        options=options,
+        accept_new=accept_new,
+        ask_sudo_password=ask_sudo_password,
+        verify=False,
+        parallel=parallel,
+    )
+
+
+@task(
+    help={
+        "host": "a host, group or pattern of the inventory",
+        "inventory": "another inventory than inventory.ini",
+        "accept-new": "trust host keys that are not known yet",
+        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "parallel": "boards at once",
+        "json": "print the same as JSON",
+    }
+)
+def status(
+    _: Context,
+    host: str = "",
+    inventory: str = "",
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    parallel: int = 8,
+    json: bool = False,
+) -> int:
+    """How boards are: release, drift, health, disk, clock, temperature."""
+    from toolkit.provision import command
+
+    return command.status(
+        host,
+        inventory=inventory,
+        accept_new=accept_new,
+        ask_sudo_password=ask_sudo_password,
+        parallel=parallel,
+        as_json=json,
+    )
+
+
+@task(
+    positional=["run"],
+    optional_word=True,
+    help={
+        "run": "all that this run did; the beginning of its id is enough",
+        "host": "only runs on this host",
+        "limit": "how many runs",
+        "json": "print the same as JSON",
+    },
+)
+def history(_: Context, run: str = "", host: str = "", limit: int = 20, json: bool = False) -> None:
+    """The last runs of this machine: when, who, what, which boards."""
+    from toolkit.provision import history
+
+    history.show(run, host=host, limit=limit, as_json=json)
 
 
 @task(

@@ -115,3 +115,8 @@ def remainder() -> list[str]:
 def assume_yes(flag: bool) -> bool:
     """Whether questions are answered with yes: ``--yes``, or ``CI=true``."""
     return flag or os.environ.get("CI") == "true"
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A flag's list: ``a,b`` (spaces and empty words do not count)."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

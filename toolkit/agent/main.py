@@ -63,6 +63,10 @@ class Agent:
         return 0
 
     def _converge(self, plan: dict[str, Any]) -> None:
+        if plan.get("status"):
+            from toolkit.agent import status
+
+            self.emit("status", **status.gather(self._system, plan["status"]))
         notes = journal.Journal(self._system, plan["run"])
         engine = Engine(plan, self._system, self.emit, notes)
         if plan["mode"] == "check":

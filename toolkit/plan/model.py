@@ -24,6 +24,11 @@ class Planned:
     role: str
     resource: Resource
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """Words that it is chosen by: its own, and its role's name."""
+        return frozenset((self.role, *self.resource.tags))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -45,6 +50,18 @@ class Plan:
         for resource in wire["resources"]:
             resource.pop("now", None)
         return hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()
+
+    def only(self, tags: Iterable[str], skip: Iterable[str]) -> Plan:
+        """The part with one of ``tags`` (none: all of it) and none of ``skip``.
+
+        Raises :class:`UsageError` for a word that nothing has: a slip would leave out what was meant.
+        """
+        wanted, unwanted = frozenset(tags), frozenset(skip)
+        known = frozenset(word for entry in self.entries for word in entry.tags)
+        for word in sorted((wanted | unwanted) - known):
+            raise UsageError(f"nothing has the tag {word!r}", hint=f"tags: {', '.join(sorted(known))}")  # fmt: skip
+        chosen = [entry for entry in self.entries if not entry.tags & unwanted and (not wanted or entry.tags & wanted)]  # fmt: skip
+        return make(chosen)
 
     def role_of(self, resource_id: str) -> str:
         return next(e.role for e in self.entries if e.resource.id == resource_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +15,11 @@ from toolkit.connection.hostkeys import KnownHosts
 from toolkit.connection.sudo import SudoPassword
 from toolkit.errors import DriftFound, HostUnreachable, PinnaceError
 from toolkit.plan.compile import check_roles
+from toolkit.provision import status as shown_status
 from toolkit.provision.converge import Converge, Options, Outcome
+from toolkit.provision.journal import RunJournal
 from toolkit.provision.selection import Selected, exit_status, select
+from toolkit.provision.status import Seen
 from toolkit.verify import command as verification
 
 PARALLEL = 4
@@ -40,14 +45,11 @@ def run(
     check_roles(options.roles)
     known = KnownHosts(accept_new=accept_new)
     password = SudoPassword(ask=ask_sudo_password)
-    options = replace(options, prefixed=len(chosen) > 1)
+    notes = RunJournal("check" if options.check else "provision", by(), hosts=[host.target.name for host in chosen], roles=options.roles, tags=options.tags, skip_tags=options.skip_tags)  # fmt: skip
+    options = replace(options, prefixed=len(chosen) > 1, journal=notes)
     if any(host.target.board for host in chosen):
         _lab(chosen, yes=options.yes)
-
-    def converge(host: Selected) -> Outcome:
-        return Converge(host.target, host.settings, known, password, options).run()
-
-    results = _each(chosen, converge, parallel)
+    results = _each(chosen, _converging(known, password, options), parallel)
     if verify and not options.check:
         for host in chosen:
             result = results[host.target.name]
@@ -56,17 +58,66 @@ def run(
                 problem = verification.after_converge(host, known, password, result, junit=path)
                 if problem is not None:
                     results[host.target.name] = problem
-    if options.check and all(isinstance(result, Outcome) for result in results.values()):
-        drifted = [
-            n for n, result in results.items() if isinstance(result, Outcome) and result.changed
-        ]
-        if drifted:
-            raise DriftFound(f"{', '.join(drifted)}: differs from what the roles say", hint="run without --check to change it")  # fmt: skip
+    for name, result in results.items():
+        notes.record("host", host=name, ended=_ended(result))
+    status = exit_status(list(results.values()))
+    drifted = [n for n, found in results.items() if isinstance(found, Outcome) and found.changed]
+    if options.check and not status and drifted:
+        notes.close(DriftFound.exit_code)
+        raise DriftFound(f"{', '.join(drifted)}: differs from what the roles say", hint="./inv provision changes it")  # fmt: skip
+    notes.close(status)
+    return status
+
+
+def status(
+    pattern: str,
+    *,
+    inventory: str = "",
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    parallel: int = PARALLEL,
+    as_json: bool = False,
+) -> int:
+    """Show how the hosts are; returns the exit status, in which drift does not count."""
+    chosen = select(pattern, inventory)
+    options = Options(check=True, status=True, prefixed=True)
+    known, password = KnownHosts(accept_new=accept_new), SudoPassword(ask=ask_sudo_password)
+    results = _each(chosen, _converging(known, password, options), parallel, quiet=True)
+    seen: dict[str, Seen | PinnaceError] = {}
+    for name, result in results.items():
+        found = result.seen if isinstance(result, Outcome) else result
+        assert found is not None
+        seen[name] = found
+    shown_status.show(seen, as_json=as_json)
     return exit_status(list(results.values()))
 
 
+def by() -> str:
+    """Who runs this, and where, as boards and journals are told."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _ended(result: Outcome | PinnaceError) -> dict[str, object]:
+    if isinstance(result, Outcome):
+        return dict(result.counts)
+    return {"unreachable" if isinstance(result, HostUnreachable) else "failed": result.message}
+
+
+def _converging(
+    known: KnownHosts, password: SudoPassword, options: Options
+) -> Callable[[Selected], Outcome]:
+    def converge(host: Selected) -> Outcome:
+        return Converge(host.target, host.settings, known, password, options).run()
+
+    return converge
+
+
 def _each(
-    chosen: list[Selected], converge: Callable[[Selected], Outcome], parallel: int
+    chosen: list[Selected],
+    converge: Callable[[Selected], Outcome],
+    parallel: int,
+    *,
+    quiet: bool = False,
 ) -> dict[str, Outcome | PinnaceError]:
     def attempt(host: Selected) -> tuple[str, Outcome | PinnaceError]:
         started, name = time.monotonic(), host.target.name
@@ -75,7 +126,8 @@ def _each(
         except PinnaceError as problem:
             console.error(problem)
             result = problem
-        _recap(name, result, time.monotonic() - started)
+        if not quiet:
+            _recap(name, result, time.monotonic() - started)
         return name, result
 
     if len(chosen) == 1:

@@ -24,8 +24,10 @@ from toolkit.inventory.settings import Settings, Target
 from toolkit.plan import ship
 from toolkit.plan.compile import compile_plan
 from toolkit.plan.model import Plan
-from toolkit.provision import hosts
+from toolkit.provision import hosts, status
+from toolkit.provision.journal import RunJournal
 from toolkit.provision.report import Report
+from toolkit.provision.status import Seen
 
 _SILENCE_SECONDS = 1900.0
 """Longer than the longest thing the agent does without a word (installing packages)."""
@@ -36,13 +38,20 @@ _RUNS = 4
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line chose for all hosts."""
+    """What the command line chose for all hosts.
+
+    ``status``: ask each board how it is, and show nothing of what would change.
+    """
 
     check: bool = False
     diff: bool = False
     yes: bool = False
     roles: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
     prefixed: bool = False
+    status: bool = False
+    journal: RunJournal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,7 @@ class Outcome:
     counts: Mapping[str, int]
     plan: str
     handlers: int = 0
+    seen: Seen | None = None
 
     @property
     def changed(self) -> bool:
@@ -76,6 +86,8 @@ class Converge:
         self._password = password
         self._options = options
         self._prefix = f"{target.name}: " if options.prefixed else ""
+        self._status: Mapping[str, Any] | None = None
+        self._offset = 0.0
 
     def run(self) -> Outcome:
         """Do it all; raises :class:`HostFailed` or :class:`HostUnreachable`."""
@@ -89,7 +101,8 @@ class Converge:
                     reboot(target, self._known, self._password).close()
             if end["next"] != "again":
                 changed = counts["changed"] + end["counts"]["changed"]
-                return Outcome({**end["counts"], "changed": changed}, plan.id, end["handlers"])
+                counted = {**end["counts"], "changed": changed}
+                return Outcome(counted, plan.id, end["handlers"], self._seen(changed))
         raise HostFailed(f"{self._target.name}: it wants a reboot again and again", hint="a file of Reboot(when=...) comes back at each boot")  # fmt: skip
 
     def _once(self, target: Target) -> tuple[dict[str, Any], Plan]:
@@ -118,25 +131,49 @@ class Converge:
             release=lambda: release_for(self._target.name, facts),
             lab=lab() if self._target.board else None,
         )
-        return compile_plan(self._options.roles or self._settings.roles, board)
+        plan = compile_plan(self._options.roles or self._settings.roles, board)
+        return plan.only(self._options.tags, self._options.skip_tags)
 
     def _apply(self, agent: ship.Agent, plan: Plan) -> dict[str, Any]:
         options = self._options
-        report = Report(plan, prefix=self._prefix, diff=options.diff)
+        report = Report(plan, prefix=self._prefix, diff=options.diff, silent=options.status)
         message = {
             **plan.wire(),
             "mode": "check" if options.check else "apply",
             "show_text": options.diff,
+            "status": status.UNITS if options.status else (),
             "run": {"id": uuid.uuid4().hex, "by": f"{getpass.getuser()}@{socket.gethostname()}"},
         }
         end: dict[str, Any] = {}
         try:
             for event in agent.converge(message, plan.contents, report.sent):
+                if event["event"] == "status":
+                    self._status = event
+                    self._offset = event["time"] - time.time()
+                    continue
+                self._remember(event)
                 report.event(event)
                 end = event
         finally:
             report.close()
+        if options.check and not options.status:
+            console.line("changed" if report.drifted else "ok", f"{self._prefix}would change", report.summary())  # fmt: skip
         return end
+
+    def _remember(self, event: Mapping[str, Any]) -> None:
+        """Into the journal of the run: what was changed or failed, without the texts of files."""
+        journal = self._options.journal
+        if journal is None or event["event"] not in ("result", "handler"):
+            return
+        if event.get("status") != "ok":
+            kept = {name: event[name] for name in ("id", "status", "changes", "name") if name in event}  # fmt: skip
+            journal.record(event["event"], host=self._target.name, **kept)
+
+    def _seen(self, drift: int) -> Seen | None:
+        if self._status is None:
+            return None
+        told = {name: value for name, value in self._status.items() if name not in ("event", "time")}  # fmt: skip
+        return Seen(told, drift, self._offset)
 
 
 def reboot(target: Target, known: KnownHosts, password: SudoPassword) -> Connection:

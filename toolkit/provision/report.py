@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -19,10 +20,13 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 class Report:
     """Follows the events of one host; ``prefix`` tells hosts apart where several run at once."""
 
-    def __init__(self, plan: Plan, *, prefix: str, diff: bool) -> None:
+    def __init__(self, plan: Plan, *, prefix: str, diff: bool, silent: bool = False) -> None:
         self._plan = plan
         self._prefix = prefix
         self._diff = diff
+        self._silent = silent
+        self._would: list[str] = []
+        self._kinds: Counter[str] = Counter()
         self.roles: dict[str, dict[str, int]] = {}
         self._sending = ExitStack()
         self._upload: console.Step | None = None
@@ -37,10 +41,14 @@ class Report:
 
     def event(self, event: Mapping[str, Any]) -> None:
         self._sending.close()
+        if self._silent:
+            return
         if event["event"] == "result":
             self._result(event)
         elif event["event"] == "handler":
             would = "would run" if event["would"] else ""
+            if event["would"]:
+                self._would.append(event["name"])
             console.line("changed", f"{self._prefix}{event['name']}", would)
 
     def close(self) -> None:
@@ -51,12 +59,22 @@ class Report:
             detail = " ".join(f"{name}={count}" for name, count in counts.items())
             console.line(status, f"{self._prefix}role {role}", detail)
 
+    @property
+    def drifted(self) -> bool:
+        return bool(self._kinds or self._would)
+
+    def summary(self) -> str:
+        """What a plan comes to: ``2 file, 1 package, 1 unit; restart pinnaced.service, reboot``."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self._kinds.items())
+        return "; ".join(part for part in (kinds, ", ".join(self._would)) if part) or "nothing"
+
     def _result(self, event: Mapping[str, Any]) -> None:
         role = self._plan.role_of(event["id"])
         counts = self.roles.setdefault(role, {"ok": 0, "changed": 0})
         counts[event["status"]] = counts.get(event["status"], 0) + 1
         if event["status"] == "ok":
             return
+        self._kinds[event["id"].partition(" ")[0]] += 1
         said = ", ".join(_change(*change) for change in event["changes"])
         console.line(event["status"], f"{self._prefix}{role}: {event['id']}", said)
         if self._diff:

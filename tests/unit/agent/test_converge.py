@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.agent.board import OWNER, converge, counts, file, snapshot
 from toolkit.errors import HostFailed
-from toolkit.resources import Bundle, Content, Directory, Line, Link, Resource
+from toolkit.resources import Bundle, Content, Directory, Handler, Line, Link, Resource
 
 
 @pytest.fixture
@@ -171,3 +171,29 @@ def test_a_bundle_cannot_write_through_its_own_links(root: Path, tmp_path: Path)
         tar.addfile(tarfile.TarInfo("out/passwd"))
     with pytest.raises(HostFailed, match="links out of itself"):
         converge(root, [Bundle(release="r1", archive=archive, unpacked=0)])
+
+
+def test_handlers_run_once_and_in_the_order_of_the_plan(root: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    first = Handler.command("sh", "-c", f"echo first >> {log}")
+    second = Handler.command("sh", "-c", f"echo second >> {log}")
+    wanted = [
+        file("/etc/a", "1", notify=(first, second)),
+        file("/etc/b", "2", notify=(second, first)),
+    ]
+    converge(root, wanted)
+    assert log.read_text() == "first\nsecond\n"
+    converge(root, wanted)
+    assert log.read_text() == "first\nsecond\n"
+
+
+def test_a_handler_that_failed_is_owed_and_check_says_so(root: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    wanted = [file("/etc/a", "1", notify=(Handler.command("test", "-e", str(gate)),))]
+    with pytest.raises(HostFailed, match="test -e"):
+        converge(root, wanted)
+    looked = converge(root, wanted, mode="check")
+    assert (counts(looked)["changed"], looked[-1]["handlers"]) == (0, 1)
+    gate.touch()
+    assert converge(root, wanted)[-1]["handlers"] == 1
+    assert converge(root, wanted)[-1]["handlers"] == 0

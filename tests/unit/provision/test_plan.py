@@ -128,3 +128,35 @@ def test_equal_plans_have_one_id_whenever_they_are_made(
     assert compile_plan(ROLES, board(tmp_path)).id == first
     other = Settings(log_level="debug")
     assert compile_plan(ROLES, board(tmp_path, other)).id != first
+
+
+def tagged() -> Plan:
+    return make(
+        [
+            Planned("base", File(path="/etc/a", source=b"1")),
+            Planned("base", File(path="/etc/b", source=b"2", tags=("slow", "config"))),
+            Planned("runtime", File(path="/etc/c", source=b"3", tags=("config",))),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "skip", "left"),
+    [
+        ((), (), ["/etc/a", "/etc/b", "/etc/c"]),
+        (("config",), (), ["/etc/b", "/etc/c"]),
+        (("base",), ("slow",), ["/etc/a"]),
+        ((), ("runtime",), ["/etc/a", "/etc/b"]),
+    ],
+)
+def test_tags_choose_a_part_and_a_role_is_one(
+    tags: tuple[str, ...], skip: tuple[str, ...], left: list[str]
+) -> None:
+    plan = tagged().only(tags, skip)
+    assert [entry.resource.name for entry in plan.entries] == left
+    assert len(plan.contents) == len(left)
+
+
+def test_a_tag_that_nothing_has_is_an_error() -> None:
+    with pytest.raises(UsageError, match="nothing has the tag 'confg'"):
+        tagged().only((), ("confg",))
