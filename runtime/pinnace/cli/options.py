@@ -16,7 +16,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, cast
 
 from pinnace.errors import InvalidArgument
@@ -166,15 +166,27 @@ class Call:
         return f"{self.parent.path} {self.command.name}" if self.parent else self.command.name
 
     def _value(self, name: str, kinds: tuple[str, ...]) -> Value:
+        """The flag's value here or above; one that was given comes before a nearer default."""
+        declaring = list(self._declaring(name))
+        if not declaring:
+            raise KeyError(f"{self.path} has no flag --{name}")
+        kind = declaring[0]._kind(name)
+        if kind not in kinds:
+            raise KeyError(f"--{name} is a {kind} flag")
+        for call in declaring:
+            if name in call._given and call._kind(name) == kind:
+                return call._values[name]
+        return declaring[0]._values[name]
+
+    def _declaring(self, name: str) -> Iterator[Call]:
         call: Call | None = self
         while call is not None:
             if name in call._values:
-                flag = next(flag for flag in call.command.flags() if flag.names[0] == name)
-                if flag.kind not in kinds:
-                    raise KeyError(f"--{name} is a {flag.kind} flag")
-                return call._values[name]
+                yield call
             call = call.parent
-        raise KeyError(f"{self.path} has no flag --{name}")
+
+    def _kind(self, name: str) -> str:
+        return next(flag.kind for flag in self.command.flags() if flag.names[0] == name)
 
     def has(self, name: str) -> bool:
         """Whether this command or one above it declares the flag at all."""

@@ -33,6 +33,23 @@ def tabulate(lines: Sequence[str], *, minimum: int, padding: int) -> str:
     return "".join("".join(row) + "\n" for row in padded)
 
 
+def tabulate_with_tabs(lines: Sequence[str]) -> str:
+    """``lines`` aligned by tabs of eight columns instead of spaces, ready for cut(1)."""
+    rows = [line.split("\t") for line in lines]
+    columns = max((len(row) for row in rows), default=0) - 1
+    widths = [
+        max(-(-len(row[column]) // 8) for row in rows if len(row) > column + 1)
+        for column in range(columns)
+    ]
+    return "".join(_tabbed(row, widths) + "\n" for row in rows)
+
+
+def _tabbed(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = zip(row, widths, strict=False)
+    start = "".join(cell + "\t" * (width - len(cell) // 8) for cell, width in cells)
+    return start + "".join(row[len(widths) :])
+
+
 def size(count: int) -> str:
     """Bytes for people, as containerd prints them: ``1005.1 KiB``."""
     amount = float(count)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pinnace.spec import image as documents
 
 
-def ensure(client: Client, contents: Contents, snapshotter: str) -> None:
+def ensure(client: Client, contents: Contents, snapshotter: str, *, sync_fs: bool = False) -> None:
     """Make the snapshots of an image's layers, unless they are there.
 
     Raises:
@@ -37,7 +37,7 @@ def ensure(client: Client, contents: Contents, snapshotter: str) -> None:
         layers, contents.config.diff_ids, chain_ids(contents.config.diff_ids), strict=True
     ):
         if not exists(client, snapshotter, str(chain_id)):
-            _apply(client, snapshotter, layer, str(diff_id), str(chain_id), parent)
+            _apply(client, snapshotter, layer, str(diff_id), str(chain_id), parent, sync_fs)
         parent = str(chain_id)
     _refer(client, contents, snapshotter)
 
@@ -53,7 +53,8 @@ def exists(client: Client, snapshotter: str, key: str) -> bool:
 
 
 def _apply(
-    client: Client, snapshotter: str, layer: documents.Descriptor, diff_id: str, chain_id: str, parent: str
+    client: Client, snapshotter: str, layer: documents.Descriptor, diff_id: str, chain_id: str, parent: str,
+    sync_fs: bool,
 ) -> None:  # fmt: skip
     key = f"extract-{os.urandom(6).hex()} {chain_id}"
     snapshots = snapshots_api.Snapshots
@@ -64,7 +65,8 @@ def _apply(
     remove = snapshots_api.RemoveSnapshotRequest(snapshotter=snapshotter, key=key)
     try:
         diff = Descriptor(media_type=layer.media_type, digest=str(layer.digest), size=layer.size)
-        applied = client.call(Diff.apply, ApplyRequest(diff=diff, mounts=prepared.mounts)).applied
+        request = ApplyRequest(diff=diff, mounts=prepared.mounts, sync_fs=sync_fs)
+        applied = client.call(Diff.apply, request).applied
         if applied is None or applied.digest != diff_id:
             raise DataLoss(f"layer {layer.digest} does not unpack to {diff_id} as the image says")
     except BaseException:

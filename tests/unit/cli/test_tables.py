@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pinnace.cli.tables import decimal_size, size, tabulate
+from pinnace.cli.tables import decimal_size, size, tabulate, tabulate_with_tabs
 
 
 def test_containers_as_ctr_prints_them() -> None:
@@ -43,3 +43,10 @@ def test_sizes(count: int, shown: str) -> None:
 )
 def test_decimal_sizes(count: int, shown: str) -> None:
     assert decimal_size(count) == shown
+
+
+def test_columns_of_tabs() -> None:
+    lines = ["REF\tSIZE\tAGE\t", "k2\t7B\t8 minutes\t", "just8chr\t7B\tx\t"]
+    assert (
+        tabulate_with_tabs(lines) == "REF\tSIZE\tAGE\t\t\nk2\t7B\t8 minutes\t\njust8chr7B\tx\t\t\n"
+    )

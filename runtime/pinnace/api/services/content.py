@@ -133,11 +133,10 @@ class _Session:
 
     def handle(self, request: wire.WriteContentRequest) -> wire.WriteContentResponse:
         self._check(request)
-        digest = ""
-        if request.action == wire.WRITE_ACTION_STAT:
-            digest = str(self._writer.digest)
-        else:
+        if request.action != wire.WRITE_ACTION_STAT:
             self._write(request)
+        # With every answer: a client whose content turns out to be here keeps the last one it heard.
+        digest = str(self._writer.digest)
         if request.action == wire.WRITE_ACTION_COMMIT:
             digest = self._commit(
                 self._namespace, self._writer, self._total, self._expected, request.labels

@@ -7,7 +7,7 @@ command runs.
 from __future__ import annotations
 
 from pinnace.cli import options
-from pinnace.cli.options import Command, duration, switch, text
+from pinnace.cli.options import Command, Flag, duration, switch, text
 from pinnace.version import VERSION
 
 
@@ -15,11 +15,22 @@ def _leaf(name: str, module: str, about: str, *aliases: str) -> Command:
     return Command(name, about, aliases=aliases, module=f"pinnace.cli.ctr.{module}")
 
 
-def _group(name: str, about: str, commands: tuple[Command, ...], *aliases: str) -> Command:
-    return Command(name, about, aliases=aliases, commands=commands)
+def _group(
+    name: str,
+    about: str,
+    commands: tuple[Command, ...],
+    *aliases: str,
+    flags: tuple[Flag, ...] = (),
+) -> Command:
+    return Command(name, about, aliases=aliases, commands=commands, flags=flags)
 
 
 _REMOVE = ("del", "remove", "rm")
+_SNAPSHOTTER = text(
+    "snapshotter", default="overlayfs", env="CONTAINERD_SNAPSHOTTER",
+    about="which snapshotter holds the file systems",
+)  # fmt: skip
+"""The same flag as the commands below have themselves: containerd's ctr has it before the command."""
 
 _CONTAINERS = (
     _leaf("create", "containers.create", "make a container from an image, without starting it"),
@@ -34,23 +45,30 @@ _CONTENT_PRUNE = (
     ),
 )
 _CONTENT = (
+    _leaf("active", "content.active", "list what is being written"),
     _leaf("delete", "content.remove", "delete blobs", *_REMOVE),
+    _leaf("edit", "content.edit", "change a blob in an editor; the result is a new blob"),
     _leaf("get", "content.get", "write a blob to standard output"),
+    _leaf("ingest", "content.ingest", "store what comes on standard input"),
     _leaf("label", "content.label", "set and clear labels of a blob"),
     _leaf("list", "content.list", "list the blobs of the content store", "ls"),
     _group("prune", "let go of content that is only kept for later", _CONTENT_PRUNE),
 )
 _IMAGES = (
     _leaf("check", "images.check", "tell which images are complete and unpacked"),
+    _leaf("convert", "images.convert", "make an image in another form"),
     _leaf("delete", "images.remove", "delete images by name", *_REMOVE),
     _leaf("export", "images.export", "write images to an archive"),
     _leaf("import", "images.load", "read images from an archive"),
+    _leaf("inspect", "images.inspect", "show an image's documents and layers", "i"),
     _leaf("label", "images.label", "set and clear labels of an image"),
     _leaf("list", "images.list", "list images", "ls"),
+    _leaf("mount", "images.mounting", "mount an image's file system at a directory"),
     _leaf("prune", "images.prune", "delete the images that no container was made from"),
     _leaf("pull", "images.pull", "fetch an image from a registry and unpack it"),
     _leaf("push", "images.push", "send an image to a registry"),
     _leaf("tag", "images.tag", "give an image further names"),
+    _leaf("unmount", "images.unmount", "take an image's file system away from a directory"),
     _leaf("usage", "images.usage", "show what images take on disk"),
 )
 _LEASES = (
@@ -65,10 +83,18 @@ _NAMESPACES = (
     _leaf("remove", "namespaces.remove", "delete empty namespaces", "rm"),
 )
 _SNAPSHOTS = (
+    _leaf("commit", "snapshots.commit", "make a committed snapshot of a writable one"),
     _leaf("delete", "snapshots.remove", "delete snapshots", *_REMOVE),
+    _leaf("diff", "snapshots.diff", "write what changed in a snapshot as a layer"),
     _leaf("info", "snapshots.info", "show everything recorded about a snapshot"),
+    _leaf("label", "snapshots.label", "set and clear labels of a snapshot"),
     _leaf("list", "snapshots.list", "list snapshots", "ls"),
+    _leaf("mounts", "snapshots.mounts", "print the commands that mount a snapshot", "m", "mount"),
+    _leaf("prepare", "snapshots.prepare", "make a writable snapshot over a committed one"),
+    _leaf("tree", "snapshots.tree", "show which snapshot stands on which"),
+    _leaf("unpack", "snapshots.unpack", "apply the layers of an image that is stored"),
     _leaf("usage", "snapshots.usage", "show what snapshots take on disk"),
+    _leaf("view", "snapshots.view", "make a read-only snapshot of a committed one"),
 )
 _TASKS = (
     _leaf("attach", "tasks.attach", "connect this terminal or these streams to a running task"),
@@ -108,13 +134,15 @@ APP = Command(
         _leaf("version", "version", "print the versions of this command and of the daemon"),
         _group("containers", "containers: what would run, with which root", _CONTAINERS, "c", "container"),
         _group("content", "the content store: blobs by digest", _CONTENT),
+        _group("deprecations", "what is used here and will go away", (_leaf("list", "deprecations", "list what was used that will go away"),)),
         _leaf("events", "events", "print what happens in the daemon, as it happens", "event"),
         _group("images", "images: names for content", _IMAGES, "image", "i"),
         _leaf("info", "info", "show who the daemon is"),
         _group("leases", "leases: what must not be collected", _LEASES),
         _group("namespaces", "namespaces: separate worlds of one daemon", _NAMESPACES, "namespace", "ns"),
+        _group("oci", "documents of the OCI", (_leaf("spec", "oci.spec", "print the default runtime specification"),)),
         _leaf("run", "run", "make a container from an image and start it"),
-        _group("snapshots", "snapshots: file systems of images and containers", _SNAPSHOTS, "snapshot"),
+        _group("snapshots", "snapshots: file systems of images and containers", _SNAPSHOTS, "snapshot", flags=(_SNAPSHOTTER,)),
         _group("tasks", "tasks: containers that run", _TASKS, "t", "task"),
     ),
 )  # fmt: skip

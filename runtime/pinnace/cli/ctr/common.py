@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pinnace.cli.options import text
 from pinnace.cli.tables import tabulate
 from pinnace.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from pinnace.api.schema.wellknown import FieldMask, Timestamp
+    from pinnace.cli.options import Call
+
+FORMAT = text("format", default="table", about='"table" or "json"')
 
 
 def table(lines: Sequence[str], *, minimum: int = 4, padding: int = 4) -> None:
@@ -21,6 +25,14 @@ def table(lines: Sequence[str], *, minimum: int = 4, padding: int = 4) -> None:
 
 def lines(items: Iterable[str]) -> None:
     sys.stdout.write("".join(f"{item}\n" for item in items))
+
+
+def wants_json(call: Call) -> bool:
+    """Whether ``--format json`` was given; raises :class:`InvalidArgument` for other words."""
+    wanted = call.text("format")
+    if wanted not in ("table", "json"):
+        raise InvalidArgument(f'invalid format "{wanted}": table or json is expected')
+    return wanted == "json"
 
 
 def json_out(document: Any) -> None:

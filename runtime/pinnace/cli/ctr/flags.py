@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pinnace.cli.containers import RUNTIME, SNAPSHOTTER
 from pinnace.cli.options import Flag, integer, number, switch, text, texts
 from pinnace.cli.stdio import FIFO_DIRECTORY
+from pinnace.errors import Unimplemented
+
+if TYPE_CHECKING:
+    from pinnace.cli.options import Call
 
 SNAPSHOTTER_FLAG = text(
     "snapshotter", env="CONTAINERD_SNAPSHOTTER", default=SNAPSHOTTER,
     about="which snapshotter holds the file systems",
 )  # fmt: skip
+SYNC_FS = switch("sync-fs", about="have the unpacked files on the disk before going on")
 PLATFORM = text("platform", about="use the image's part for this platform (linux/arm/v6)")
 
 CONTAINER: tuple[Flag, ...] = (
@@ -55,3 +62,10 @@ STDIO: tuple[Flag, ...] = (
     text("fifo-dir", default=FIFO_DIRECTORY, about="where the FIFOs of its streams are made"),
 )
 """Where the streams of a new process go."""
+
+
+def refuse(call: Call, why: str, *names: str) -> None:
+    """Refuse flags that exist elsewhere and cannot work here; raises :class:`Unimplemented`."""
+    for name in names:
+        if call.given(name):
+            raise Unimplemented(f"--{name}: {why}")

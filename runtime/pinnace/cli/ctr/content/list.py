@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pinnace.api.schema.content import Content, ListContentRequest
+from pinnace.api.schema.content import Content, Info, ListContentRequest
 from pinnace.cli.client import Client
-from pinnace.cli.ctr.common import age, lines, shown_labels
+from pinnace.cli.ctr.common import FORMAT, age, json_out, lines, rfc3339, shown_labels, wants_json
 from pinnace.cli.options import Flag, switch
-from pinnace.cli.tables import decimal_size
+from pinnace.cli.tables import decimal_size, tabulate_with_tabs
 
 if TYPE_CHECKING:
     from pinnace.cli.options import Call
 
 USAGE = "[flags] [<filter>, ...]"
-FLAGS: tuple[Flag, ...] = (switch("quiet", "q", about="print only the digests"),)
+FLAGS: tuple[Flag, ...] = (switch("quiet", "q", about="print only the digests"), FORMAT)
 
 
 def run(call: Call) -> int:
@@ -25,10 +25,21 @@ def run(call: Call) -> int:
     if call.on("quiet"):
         lines(info.digest for info in found)
         return 0
-    # ctr prints this one with plain tabs, ready for cut(1).
-    sys.stdout.write("DIGEST\t\t\t\t\t\t\t\t\tSIZE\tAGE\t\tLABELS\n")
-    for info in found:
-        when = age(info.created_at)
-        cells = (info.digest, decimal_size(info.size), when, shown_labels(info.labels))
-        sys.stdout.write("\t".join(cells) + "\n")
+    if wants_json(call):
+        json_out([_document(info) for info in found])
+        return 0
+    rows = [
+        f"{info.digest}\t{decimal_size(info.size)}\t{age(info.created_at)}\t{shown_labels(info.labels)}"
+        for info in found
+    ]
+    sys.stdout.write(tabulate_with_tabs(["DIGEST\tSIZE\tAGE\tLABELS", *rows]))
     return 0
+
+
+def _document(info: Info) -> dict[str, object]:
+    return {
+        "digest": info.digest,
+        "size": info.size,
+        "labels": dict(sorted(info.labels.items())),
+        "created": rfc3339(info.created_at),
+    }

@@ -8,7 +8,7 @@ from pinnace.api.schema.content import Content, InfoRequest
 from pinnace.api.schema.images import Image, Images, ListImagesRequest
 from pinnace.cli import images, unpack
 from pinnace.cli.client import Client
-from pinnace.cli.ctr.common import lines, table
+from pinnace.cli.ctr.common import FORMAT, json_out, lines, table, wants_json
 from pinnace.cli.ctr.flags import SNAPSHOTTER_FLAG
 from pinnace.cli.options import Flag, switch
 from pinnace.cli.tables import size
@@ -21,6 +21,7 @@ USAGE = "[flags] [<filter>, ...]"
 FLAGS: tuple[Flag, ...] = (
     switch("quiet", "q", about="print only the refs of images that are complete and unpacked"),
     SNAPSHOTTER_FLAG,
+    FORMAT,
 )
 
 
@@ -32,6 +33,9 @@ def run(call: Call) -> int:
         rows = [(image.name, *_state(client, image, snapshotter)) for image in found]
     if quiet:
         lines(name for name, _, status, _, unpacked in rows if (status[:8], unpacked) == _READY)
+        return 0
+    if wants_json(call):
+        json_out([_document(row) for row in rows])
         return 0
     heading = "REF\tTYPE\tDIGEST\tSTATUS\tSIZE\tUNPACKED\t"
     shown = [
@@ -69,3 +73,16 @@ def _present(client: Client, digest: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+def _document(row: tuple[str, str, str, str, str]) -> dict[str, object]:
+    name, kind, status, amount, unpacked = row
+    media_type, _, digest = kind.partition("\t")
+    return {
+        "ref": name,
+        "type": media_type,
+        "digest": digest,
+        "status": status,
+        "size": amount,
+        "unpacked": unpacked == "true",
+    }

@@ -9,25 +9,22 @@ from pinnace.api.schema import cgroups1, cgroups2
 from pinnace.api.schema.tasks import MetricsRequest, Tasks
 from pinnace.cli import containers
 from pinnace.cli.client import Client
-from pinnace.cli.ctr.common import json_out, rfc3339, table
+from pinnace.cli.ctr.common import FORMAT, json_out, rfc3339, table, wants_json
 from pinnace.cli.ctr.events import plain
-from pinnace.cli.options import Flag, text
 from pinnace.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from pinnace.api.codec import Message
     from pinnace.api.schema.types import Metric
-    from pinnace.cli.options import Call
+    from pinnace.cli.options import Call, Flag
 
 USAGE = "CONTAINER"
-FLAGS: tuple[Flag, ...] = (text("format", default="table", about='"table" or "json"'),)
+FLAGS: tuple[Flag, ...] = (FORMAT,)
 
 
 def run(call: Call) -> int:
     container_id = call.only_argument("container id must be provided")
-    wanted = call.text("format")
-    if wanted not in ("table", "json"):
-        raise InvalidArgument(f'invalid format "{wanted}": table or json is expected')
+    as_json = wants_json(call)
     with Client.of(call) as client:
         containers.get(client, container_id)
         request = MetricsRequest(filters=[f"id=={container_id}"])
@@ -35,7 +32,7 @@ def run(call: Call) -> int:
     if not found:
         raise NotFound(f'no metrics for "{container_id}": it has no running task')
     data = decode(found[0])
-    if wanted == "json":
+    if as_json:
         json_out(plain(data))
         return 0
     rows = ["ID\tTIMESTAMP\t", f"{found[0].id}\t{rfc3339(found[0].timestamp)}\t"]
