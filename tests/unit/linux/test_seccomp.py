@@ -277,3 +277,42 @@ def test_another_profile_is_another_program() -> None:
     assert cache.key_of(Profile(_ALLOW)) != cache.key_of(Profile(_REFUSE))
     described = {**_ALLOW, "listenerPath": "/x", "flags": []}
     assert cache.key_of(Profile(_ALLOW)) == cache.key_of(Profile(described))
+
+
+def test_two_conditions_of_which_libseccomp_forgets_one(lib: Library) -> None:
+    """Two NE on one argument: libseccomp 2.5.4 keeps only the one, and the other's value gets the default."""
+    rules = [
+        {"names": ["getpgid"], "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": [condition]}
+        for number, condition in (
+            (1001, {"index": 0, "value": 7, "op": "SCMP_CMP_NE"}),
+            (1002, {"index": 0, "value": 8, "op": "SCMP_CMP_NE"}),
+        )
+    ]
+    shape = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}
+    held = Filter(shape, directory="")
+    number = lib.number("getpgid", lib.native())
+    assert [attempt(held, number, [each]).errno for each in (7, 8, 9)] == [1002, 1001, 1001]
+
+
+def test_a_call_that_32_bit_x86_also_makes_through_socketcall(lib: Library) -> None:
+    rules = [
+        {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [condition]}
+        for condition in (
+            {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+            {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"},
+        )
+    ]
+    architecture = profile.ARCHITECTURES["SCMP_ARCH_X86"]
+    shape = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": rules,
+        "architectures": ["SCMP_ARCH_X86"],
+    }
+    program = lib.compile(Profile(shape)).program
+    socket_of_x86 = bpf.INSTRUCTION.pack(bpf.JUMP_EQUAL, 1, 0, 359)
+    assert (
+        bpf.INSTRUCTION.pack(bpf.JUMP_EQUAL, 0, 2, architecture)
+        + bpf.INSTRUCTION.pack(bpf.LOAD, 0, 0, 0)
+        + socket_of_x86
+        in program
+    )

@@ -1,4 +1,4 @@
-"""The little of classic BPF that is written here: the answer to system calls that a profile is too old for.
+"""The little of classic BPF that is needed here, and the answer to system calls that a profile is too old for.
 
 A program of a filter reads struct seccomp_data (include/uapi/linux/seccomp.h) and returns an action;
 jumps are forward and relative, so that instructions may be put before a program without touching it.
@@ -16,8 +16,9 @@ from pinnace.linux.seccomp.profile import ERRNO
 INSTRUCTION = struct.Struct("=HBBI")
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x06
-_NUMBER, _ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
+LOAD, AND, RETURN = 0x20, 0x54, 0x06
+JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_GREATER_EQUAL = 0x05, 0x15, 0x25, 0x35
+NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 
 
 def unknown_calls(known: Mapping[int, int], limits: Mapping[int, int]) -> bytes:
@@ -32,12 +33,12 @@ def unknown_calls(known: Mapping[int, int], limits: Mapping[int, int]) -> bytes:
         limit = limits.get(architecture, 0xFFFFFFFF)
         program += b"".join(
             (
-                INSTRUCTION.pack(_LOAD, 0, 0, _ARCHITECTURE),
-                INSTRUCTION.pack(_JUMP_EQUAL, 0, 4, architecture),
-                INSTRUCTION.pack(_LOAD, 0, 0, _NUMBER),
-                INSTRUCTION.pack(_JUMP_GREATER_EQUAL, 2, 0, limit),
-                INSTRUCTION.pack(_JUMP_GREATER, 0, 1, highest),
-                INSTRUCTION.pack(_RETURN, 0, 0, ERRNO | errno.ENOSYS),
+                INSTRUCTION.pack(LOAD, 0, 0, ARCHITECTURE),
+                INSTRUCTION.pack(JUMP_EQUAL, 0, 4, architecture),
+                INSTRUCTION.pack(LOAD, 0, 0, NUMBER),
+                INSTRUCTION.pack(JUMP_GREATER_EQUAL, 2, 0, limit),
+                INSTRUCTION.pack(JUMP_GREATER, 0, 1, highest),
+                INSTRUCTION.pack(RETURN, 0, 0, ERRNO | errno.ENOSYS),
             )
         )
     return program
@@ -49,4 +50,4 @@ def looks_whole(program: bytes) -> bool:
     if rest or not 0 < count <= MAX_INSTRUCTIONS:
         return False
     code: int = INSTRUCTION.unpack_from(program, len(program) - INSTRUCTION.size)[0]
-    return code & 0x07 == _RETURN
+    return code & 0x07 == RETURN

@@ -21,7 +21,7 @@ from pinnace.linux.seccomp.profile import Profile
 
 DIRECTORY = "/var/lib/pinnace/seccomp"
 ENVIRONMENT = "PINNACE_SECCOMP"
-_FORMAT = "pinnace seccomp 1"
+_FORMAT = "pinnace seccomp 2"
 _KEEP = 64  # files; the oldest go first
 _MAX_BYTES = 1 << 20
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -12,7 +12,7 @@ import os
 from typing import NamedTuple
 
 from pinnace.errors import FailedPrecondition, InvalidArgument
-from pinnace.linux.seccomp import bpf
+from pinnace.linux.seccomp import bpf, several
 from pinnace.linux.seccomp.profile import (
     ALLOW,
     ARCHITECTURES,
@@ -27,7 +27,8 @@ from pinnace.linux.seccomp.profile import (
 _ATTRIBUTE_OPTIMIZE = 8
 _BINARY_TREE = 2
 _NO_SUCH_CALL = -1
-_X32 = ARCHITECTURES["SCMP_ARCH_X32"]
+_MOST_CALLS = 512  # above the highest number of a call on a 32-bit machine
+_X32, _X86_64 = ARCHITECTURES["SCMP_ARCH_X32"], ARCHITECTURES["SCMP_ARCH_X86_64"]
 # From here on numbers belong to another table: x32's, and __ARM_NR_BASE (set_tls, cacheflush ...).
 _LIMITS = {ARCHITECTURES["SCMP_ARCH_X86_64"]: 0x40000000, ARCHITECTURES["SCMP_ARCH_ARM"]: 0x0F0000}
 
@@ -82,6 +83,10 @@ class Library:
         calls.seccomp_version.restype = ctypes.POINTER(_Version)
         calls.seccomp_init.restype = ctypes.c_void_p
         calls.seccomp_arch_native.restype = ctypes.c_uint32
+        calls.seccomp_syscall_resolve_num_arch.argtypes = [ctypes.c_uint32, ctypes.c_int]
+        calls.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
+        self._free = ctypes.CDLL(None).free
+        self._free.argtypes = [ctypes.c_void_p]
         calls.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
         calls.seccomp_release.argtypes = [ctypes.c_void_p]
         calls.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
@@ -106,6 +111,16 @@ class Library:
         found: int = self._calls.seccomp_syscall_resolve_name_arch(architecture, name.encode())
         return found
 
+    def name(self, number: int, architecture: int) -> str:
+        """The name of a system call; empty for a number without."""
+        found = self._calls.seccomp_syscall_resolve_num_arch(architecture, number)
+        if not found:
+            return ""
+        try:
+            return (ctypes.string_at(found) or b"").decode()
+        finally:
+            self._free(found)
+
     def compile(self, profile: Profile) -> Compiled:
         """Raises InvalidArgument when the library refuses a rule."""
         context = self._calls.seccomp_init(ctypes.c_uint32(profile.default))
@@ -121,7 +136,9 @@ class Library:
             program = _exported(self._calls, context)
         finally:
             self._calls.seccomp_release(context)
-        program = self._answer_unknown_calls(profile, {self.native(), *added}) + program
+        architectures = {self.native(), *added}
+        program = self._answer_unknown_calls(profile, architectures) + program
+        program = self._decide_by_several_rules(profile, architectures) + program
         if not bpf.looks_whole(program):
             raise InvalidArgument(
                 f"seccomp: the profile takes {len(program) // bpf.INSTRUCTION.size} instructions",
@@ -180,6 +197,30 @@ class Library:
             if highest >= 0:
                 known[architecture] = highest
         return bpf.unknown_calls(known, _LIMITS)
+
+    def _decide_by_several_rules(self, profile: Profile, architectures: set[int]) -> bytes:
+        """Blocks of our own for calls that libseccomp would get wrong; its rules for them are never reached.
+
+        But for calls that 32-bit x86 also makes through socketcall and ipc: that way stays libseccomp's.
+        """
+        program = b""
+        for name, rules in several.choices(profile, _alternatives).items():
+            for architecture in sorted(architectures):
+                number = self._own_number(name, architecture)
+                if number >= 0:
+                    told = _X86_64 if architecture == _X32 else architecture  # as the kernel does
+                    program += several.block(told, number, rules, profile.default)
+        return program
+
+    def _own_number(self, name: str, architecture: int) -> int:
+        """The number of a call made directly; negative where the architecture has none."""
+        number = self.number(name, architecture)
+        if number >= _NO_SUCH_CALL:
+            return number
+        # Of those that socketcall and ipc offer, too, the library tells no number but knows the name of one.
+        return next(
+            (each for each in range(_MOST_CALLS) if self.name(each, architecture) == name), -1
+        )
 
 
 def _refuses(default: int) -> bool:
