@@ -83,6 +83,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
     def handle(self) -> None:
         with suppress(ConnectionError):  # a client that had enough is what some tests are about
             super().handle()

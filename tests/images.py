@@ -6,12 +6,12 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pinnace.registry.resolver import Resolver
 from pinnace.spec import image as images
 from pinnace.spec import platform as platforms
-from pinnace.spec.digest import sha256
+from pinnace.spec.digest import Digest, sha256
 from pinnace.spec.image import Descriptor
 from pinnace.store.store import Store
 from tests.layers import LayerBuilder
@@ -28,7 +28,9 @@ class TestImage:
         layers: Sequence[bytes] = (),
         *,
         indexed: bool = True,
+        digest: Callable[[bytes], Digest] = sha256,
     ) -> None:
+        self._digest = digest
         self.blobs: list[tuple[Descriptor, bytes]] = []
         self.manifests: list[Descriptor] = []
         for name in names:
@@ -48,7 +50,7 @@ class TestImage:
             )
 
     def _add(self, media_type: str, data: bytes) -> Descriptor:
-        descriptor = Descriptor(media_type, sha256(data), len(data))
+        descriptor = Descriptor(media_type, self._digest(data), len(data))
         self.blobs.append((descriptor, data))
         return descriptor
 
@@ -80,7 +82,9 @@ class TestImage:
 
     def files(self) -> dict[str, bytes]:
         """What an OCI layout has as files, without its index."""
-        return {f"blobs/sha256/{item.digest.hex}": data for item, data in self.blobs}
+        return {
+            f"blobs/{item.digest.algorithm}/{item.digest.hex}": data for item, data in self.blobs
+        }
 
     def layout(self, tag: str = "") -> bytes:
         """An OCI layout as a tar archive."""

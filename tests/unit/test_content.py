@@ -153,7 +153,7 @@ def test_same_size_damage_is_noticed_when_read_whole(content: ContentStore) -> N
     path.write_bytes(bytes(len(DATA)))
     with pytest.raises(DataLoss, match="damaged"):
         content.read(NS, digest, 10_000)
-    content.discard_damaged(digest)
+    assert content.blobs.damaged() == [digest]
     assert put(content) == digest
     assert content.read(NS, digest, 10_000) == DATA
 

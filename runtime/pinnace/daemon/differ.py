@@ -38,13 +38,14 @@ def apply(
     target = unpack.target_of(mounts)
     with content.open(namespace, str(layer.digest)) as blob:
         reader = _Verified(blob, layer.digest)
-        applied = unpack.apply(reader, target)
+        try:
+            applied = unpack.apply(reader, target)
+        except DataLoss:
+            content.examine(str(layer.digest))
+            raise
         intact = reader.intact()
     if not intact:
-        content.discard_damaged(str(layer.digest))
-        raise DataLoss(
-            f"content {layer.digest} is damaged", hint="pull the image again to replace it"
-        )
+        raise content.damaged(str(layer.digest))
     if sync:
         disk.sync_file_system(target.root)
     return Descriptor(image.OCI_LAYER, applied.diff_id, applied.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pinnace.errors import DataLoss, InvalidArgument, NotFound
+from pinnace.errors import InvalidArgument, NotFound
 from pinnace.images import labels, progress, select
 from pinnace.images.load import import_
 from pinnace.images.progress import Progress
@@ -152,5 +152,5 @@ def _write_blob(
             done += len(data)
             report(Progress(progress.SAVING, str(digest), done, size))
     if hasher.hexdigest() != digest.hex:
-        raise DataLoss(f"content {digest} is damaged", hint="pull the image again")
+        raise store.content.damaged(digest)
     writer.pad(size)

@@ -69,7 +69,6 @@ class Fetcher:
         try:
             data = self._content.read(self._namespace, descriptor.digest, limit)
         except (NotFound, DataLoss):
-            self._content.discard_damaged(descriptor.digest)
             self.blob(descriptor)
             return self._content.read(self._namespace, descriptor.digest, limit)
         self._hold(descriptor)
@@ -99,8 +98,7 @@ class Fetcher:
         """
         with suppress(Error):
             if fetched:
-                self._content.discard_damaged(descriptor.digest)
-                self._content.delete(self._namespace, descriptor.digest)
+                self._content.give_back(self._namespace, descriptor.digest, self._lease)
             else:
                 self._content.abort(self._namespace, _name(descriptor))
 

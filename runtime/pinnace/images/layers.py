@@ -116,7 +116,7 @@ class Unpacker:
         except DataLoss:
             if refetch is None:
                 raise
-            self._content.discard_damaged(layer.digest)
+            self._content.damaged(layer.digest)
             refetch(layer)
             self._unpack(number, layer, diff_id)
         self._tell(progress.EXTRACTED, layer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinnace.errors import NotFound
+from pinnace.errors import DataLoss, InvalidArgument, NotFound
 from pinnace.images import labels, progress, select
 from pinnace.images.progress import Progress
 from pinnace.spec import image as images
@@ -82,12 +82,17 @@ class _Push:
         if descriptor.digest in self._sent:
             return
         self._tell(progress.UPLOADING, descriptor, 0)
-        self._resolver.push(
-            reference,
-            descriptor,
-            lambda: self._content.open(self._namespace, descriptor.digest),
-            source=self._source(descriptor),
-        )
+        try:
+            self._resolver.push(
+                reference,
+                descriptor,
+                lambda: self._content.open(self._namespace, descriptor.digest),
+                source=self._source(descriptor),
+            )
+        except (InvalidArgument, DataLoss):
+            # Registries refuse bytes of another digest; that is the reason if the copy here is damaged.
+            self._content.examine(descriptor.digest)
+            raise
         self._sent.add(descriptor.digest)
         self._tell(progress.UPLOADED, descriptor, descriptor.size)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode, urljoin
 
-from pinnace.errors import DataLoss, Error, NotFound, ResourceExhausted, Unavailable
+from pinnace.errors import DataLoss, Error, InvalidArgument, ResourceExhausted, Unavailable
 from pinnace.registry.endpoint import failure
 from pinnace.spec import digest as digests
 from pinnace.spec import image as images
@@ -165,11 +165,14 @@ def _send_blob(
     }
     with endpoint.request("PUT", place, scope, headers, open_content, retry=False) as response:
         if response.status not in (201, 204):
-            raise _refused(endpoint, ref, descriptor, failure(endpoint.host, response, ref))
+            why = failure(endpoint.host, response, ref)
+            raise _refused(endpoint, descriptor, response.status, why)
 
 
-def _refused(endpoint: Endpoint, ref: Reference, descriptor: Descriptor, why: Error) -> Error:
-    """A session that the registry forgot (404) is worth another try."""
-    if isinstance(why, NotFound):
+def _refused(endpoint: Endpoint, descriptor: Descriptor, status: int, why: Error) -> Error:
+    """A session that the registry forgot (404) is worth another try, bytes that it refuses are not."""
+    if status == 404:
         return Unavailable(f"{endpoint.host.address} lost the upload of {descriptor.digest}")
+    if status in (400, 413):
+        return InvalidArgument(why.message)
     return why

@@ -1,7 +1,8 @@
 """Blobs on disk: content under its digest, and ingests on their way to it.
 
 The layout is containerd's: ``blobs/<algorithm>/<hex>`` and ``ingest/<sha256 of the
-ref>/{ref,data,startedat,total}``. Promise: a file under ``blobs`` was written whole, hashed while
+ref>/{ref,data,startedat,total}``; beside it ``damaged/`` has copies that turned out wrong, until
+they were written anew or nothing refers to them. Promise: a file under ``blobs`` was written whole, hashed while
 written and flushed (data, then its name) before anything referred to it.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -45,8 +47,9 @@ class BlobStore:
         self._busy: dict[str, float] = {}
         self._busy_lock = threading.Lock()
         with disk.errors(f"create content store {self.root}"):
-            for name in ("blobs/sha256", "ingest"):
+            for name in ("blobs/sha256", "blobs/sha512", "ingest", "damaged"):
                 os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
+            disk.sync_directory(os.path.join(self.root, "blobs"))
 
     def path(self, digest: Digest) -> str:
         """Where the blob is or would be."""
@@ -77,6 +80,28 @@ class BlobStore:
         except FileNotFoundError:
             return False
         return True
+
+    def quarantine(self, digest: Digest) -> bool:
+        """Put a copy that is damaged where nobody takes it for the blob; False when there is none."""
+        with disk.errors(f"put the damaged {digest} aside"):
+            try:
+                os.rename(self.path(digest), self._damaged_path(digest))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def damaged(self) -> list[Digest]:
+        """What is in quarantine."""
+        names = [name.replace("-", ":") for name in os.listdir(os.path.join(self.root, "damaged"))]
+        return [Digest.parse(name) for name in sorted(names)]
+
+    def drop_damaged(self, digest: Digest) -> None:
+        """Remove the copy in quarantine, if there is one."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._damaged_path(digest))
+
+    def _damaged_path(self, digest: Digest) -> str:
+        return os.path.join(self.root, "damaged", f"{digest.algorithm}-{digest.hex}")
 
     def walk(self) -> Iterator[Digest]:
         """Digests of the blobs on disk; foreign files are passed over."""
@@ -236,9 +261,9 @@ class Ingest:
         target = self.store.path(digest)
         folder = os.path.dirname(target)
         with disk.errors(f"commit {digest}"):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
             os.rename(os.path.join(self._path, "data"), target)
             disk.sync_directory(folder)
+        self.store.drop_damaged(digest)
         self.close()
         disk.remove_tree(self._path)
 

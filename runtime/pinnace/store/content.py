@@ -2,7 +2,8 @@
 
 Promise: a record names bytes that were flushed before it was written, and what is read is checked
 against it: a blob that is missing or has another size than recorded (a zero-byte file after a
-power cut, containerd#5854) is DataLoss on reading, and writing it again heals it.
+power cut, containerd#5854) is DataLoss on reading, and writing it again heals it. Bytes that have
+another digest are put aside when whoever read them all noticed.
 
 Sharing between namespaces is containerd's "shared" policy: a blob that another namespace has is
 adopted without being fetched again.
@@ -94,7 +95,7 @@ class ContentStore:
         if len(data) > limit:
             raise DataLoss(f"content {digest} is larger than {limit} bytes")
         if not Digest.parse(digest).verify(data):
-            raise DataLoss(f"content {digest} is damaged", hint=_DAMAGED_HINT)
+            raise self.damaged(digest)
         return data
 
     def read_at(self, namespace: str, digest: str, offset: int, size: int) -> bytes:
@@ -161,12 +162,41 @@ class ContentStore:
                 size = self.blobs.size(digest)
                 if not used and size is not None and self.blobs.remove(digest):
                     freed += size
+                if not used:
+                    self.blobs.drop_damaged(digest)
         return freed
 
-    def discard_damaged(self, digest: str) -> None:
-        """Remove bytes that turned out wrong; the records stay, and the next write heals them."""
+    def damaged(self, digest: str) -> DataLoss:
+        """Put bytes aside that turned out wrong; the error to raise.
+
+        The records stay, and the next write heals them. It is read once more, as somebody else may
+        have healed it meanwhile.
+        """
+        found = Digest.parse(digest)
         with self.lock:
-            self.blobs.remove(Digest.parse(digest))
+            if not self.blobs.verify(found):
+                self.blobs.quarantine(found)
+        return DataLoss(f"content {digest} is damaged", hint=_DAMAGED_HINT)
+
+    def examine(self, digest: str) -> None:
+        """Read the blob; raises DataLoss, as :meth:`damaged` does, when its bytes are wrong."""
+        if not self.blobs.verify(Digest.parse(digest)):
+            raise self.damaged(digest)
+
+    def give_back(self, namespace: str, digest: str, lease: str) -> None:
+        """Remove a blob that only *lease* needs, the file before the record: the disk is full."""
+        with self.lock:
+            with self.db.read() as tx:
+                needed = tx.execute(
+                    "SELECT 1 FROM lease_resources WHERE type='content' AND id=?"
+                    " AND NOT (namespace=? AND lease=?)"
+                    " UNION SELECT 1 FROM content WHERE labels LIKE ?"
+                    " UNION SELECT 1 FROM images WHERE digest=?",
+                    (str(digest), namespace, lease, f'%"{digest}"%', str(digest)),
+                ).fetchone()
+            if needed is None:
+                self.blobs.remove(Digest.parse(digest))
+                self.delete(namespace, digest)
 
     def writer(
         self, namespace: str, ref: str, *, total: int = 0, expected: str = "", lease: str = ""

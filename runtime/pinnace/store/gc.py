@@ -69,7 +69,8 @@ def collect(db: Database, content: ContentStore, snapshotters: Mapping[str, Snap
                 for row in tx.execute("SELECT namespace, ref FROM ingests")
             }
         db.collected_at = graph.now
-        freed = content.sweep([digest for digest in content.blobs.walk() if digest not in known])
+        on_disk = {*content.blobs.walk(), *content.blobs.damaged()}
+        freed = content.sweep(sorted(on_disk - known))
         ingests = _abort_lost(content, refs)
     for snapshotter, number in directories:
         snapshotter.remove_directory(number)
