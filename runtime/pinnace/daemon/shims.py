@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pinnace import errors
+from pinnace.linux.sockets import limit_sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,8 +129,7 @@ class Connection:
         self._closed = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         # For connecting and sending; nobody knows when the next event comes.
-        limit = struct.pack("ll", int(_START_SECONDS), 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        limit_sending(self._socket, int(_START_SECONDS))
         try:
             self._socket.connect(address)
         except OSError as problem:

@@ -21,13 +21,13 @@ import json
 import os
 import re
 import socket
-import struct
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
 from pinnace.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from pinnace.linux import cgroups, proc
+from pinnace.linux.sockets import limit_sending
 from pinnace.runc.lock import WAIT_SECONDS, Lock, is_held
 
 START_SOCKET = "start.sock"
@@ -243,8 +243,7 @@ def connect_start(directory: str, seconds: int) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:
         if seconds:
-            limit = struct.pack("ll", seconds, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            limit_sending(connection, seconds)
         else:
             connection.setblocking(False)
         with short(directory) as place:
