@@ -19,6 +19,11 @@ _RUNC = "/opt/pinnace/current/bin/runc"
 _GROUP = "/sys/fs/cgroup/verify/limits"
 _LINKS = ("bin", "sbin", "lib", "lib64")
 
+# Jiffies begin five minutes before they wrap (INITIAL_JIFFIES), and blk-throttle takes the time 0 of a group that
+# was never throttled for a later one until then: BUG_ON in throtl_trim_slice, seen with 6.12.107.
+_32_BIT = ("armv6l", "armv7l")
+_FIRST_JIFFIES_SECONDS = 300
+
 
 class Boat:
     """A bundle on the board and its one container."""
@@ -136,6 +141,9 @@ def test_processors_are_those_given(boat: Boat) -> None:
 
 
 def test_reading_is_throttled(boat: Boat) -> None:
+    machine, uptime = boat.sh("uname -m; cat /proc/uptime").split()[:2]
+    if machine in _32_BIT and float(uptime) < _FIRST_JIFFIES_SECONDS:
+        pytest.skip("a 32-bit kernel panics when it throttles in its first five minutes")
     disk = boat.sh("lsblk -ndo MAJ:MIN /dev/$(lsblk -no PKNAME $(findmnt -no SOURCE /)|head -1)")
     major, minor = (int(part) for part in disk.strip().split(":"))
     rate = {"major": major, "minor": minor, "rate": 1 << 20}

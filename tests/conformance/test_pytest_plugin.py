@@ -32,7 +32,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_brings_what_it_needs_and_no_more(python: Path) -> None:
     program = (
-        "import importlib.util as u, toolkit.pytest_boards.plugin, toolkit.boards.emulated;"
+        "import importlib.util as u, pinnace_boards, toolkit.pytest_boards.plugin, toolkit.boards.emulated;"
         "print([name for name in ('fabric', 'invoke', 'pinnace', 'roles') if u.find_spec(name)])"
     )
     done = subprocess.run(

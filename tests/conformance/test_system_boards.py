@@ -178,7 +178,7 @@ def test_a_board_that_hangs_is_reported_and_ended(
 ) -> None:
     on(board, "sudo sed -i 's|$| init=/nowhere|' /boot/firmware/cmdline.txt; sync")
     board.stop()
-    monkeypatch.setattr("toolkit.boards.system.board._BOOT_SECONDS", 60)
+    monkeypatch.setattr("toolkit.boards.system.board._BOOT_SECONDS", 20)
     with pytest.raises(PinnaceError) as problem:
         board.start()
     assert "its console ended with" in problem.value.hint

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
-from toolkit.boards import capability
-from toolkit.boards.system import fdt, model, raspi
+from toolkit.boards.system import fdt, login, network_card, raspi
+from toolkit.boards.system.board import SystemBoard
 from toolkit.boards.system.fdt import Node, Tree
 from toolkit.boards.system.gdb import Gdb, framed
+from toolkit.boards.system.launch import Run
 from toolkit.boards.system.qmp import Monitor
 from toolkit.errors import PinnaceError
 
@@ -90,10 +92,74 @@ def test_a_pi_4_has_a_port_that_devices_can_be_plugged_into() -> None:
     assert not [name for name in port.properties if name.startswith("g-")]
 
 
-def test_the_boards_say_that_they_cannot_be_kept_while_they_run() -> None:
-    machines = [model.models()[label] for label in ("armv6l", "pi2", "pi3", "pi4")]
-    assert all(capability.SNAPSHOT in machine.hides for machine in machines)
-    assert all(machine.restores and machine.late_network for machine in machines)
+class Board(SystemBoard):
+    """A board that has a console's log, and nothing behind it."""
+
+    def __init__(self, log: Path) -> None:
+        self.name, self._log = "sys-armv6l", log
+
+    @property
+    def console(self) -> Path:
+        return self._log
+
+
+class Wire(Monitor):
+    """QEMU's monitor, which takes everything."""
+
+    did: ClassVar[list[object]] = []
+
+    def __init__(self, _: Path) -> None: ...
+
+    def close(self) -> None: ...
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        self.did.append((command, arguments))
+
+    def wait_for(self, event: str, seconds: float) -> dict[str, Any]:
+        self.did.append(event)
+        return {}
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> type[Wire]:
+    monkeypatch.setattr(network_card, "Monitor", Wire)
+    Wire.did.clear()
+    return Wire
+
+
+def said(log: Path, answer: Callable[[str], str]) -> Callable[..., None]:
+    """What a board's shell does that writes ``answer(script)`` on the console."""
+
+    def command(_: SystemBoard, script: str, __: float) -> None:
+        with log.open("a") as stream:
+            stream.write(answer(script))
+
+    return command
+
+
+def test_a_card_is_taken_out_when_the_board_has_let_go_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: type[Wire]
+) -> None:
+    log = tmp_path / "console"
+    log.write_text("Linux\n")
+    told = said(log, lambda script: script.partition("echo network-")[2].partition(" ")[0])
+    monkeypatch.setattr(login, "command", told)
+    monkeypatch.setattr(network_card, "_RELEASE_SECONDS", 0)
+    run = Run("armv6l", "/image", "/layer", str(tmp_path), str(log), 20022)
+    with pytest.raises(PinnaceError, match=r"did not let go of its network card.*Linux"):
+        network_card.take_out(Board(log), run)
+    assert wire.did == []
+    monkeypatch.setattr(
+        login, "command", said(log, lambda script: script[script.index("network-") :])
+    )
+    network_card.take_out(Board(log), run)
+    assert wire.did == [("device_del", {"id": "network0"}), "DEVICE_DELETED"]
+
+
+def test_a_card_is_plugged_in_as_the_machine_says(wire: type[Wire], tmp_path: Path) -> None:
+    network_card.put_back(Run("pi3", "/image", "/layer", str(tmp_path), "/log", 20022))
+    card = {"driver": "usb-net", "id": "network0", "netdev": "network", "port": "1"}
+    assert wire.did == [("device_add", card)]
 
 
 class Stub:

@@ -19,7 +19,7 @@ from toolkit.process import last_line
 from toolkit.pytest_boards import files
 from toolkit.pytest_boards.shell import Completed, Shell
 
-_REBOOT_SECONDS = 240.0
+_REBOOT_SECONDS = 600.0
 
 
 class RunningBoard:

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from toolkit.pytest_boards import RunningBoard
+from pinnace_boards import RunningBoard
 
 HERE = Path(__file__).parent.parent
 ZIG = [os.environ["ZIG"]] if "ZIG" in os.environ else [sys.executable, "-m", "ziglang"]

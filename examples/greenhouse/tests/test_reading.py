@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import compiled
-
-from toolkit.pytest_boards import RunningBoard
+from pinnace_boards import RunningBoard
 
 
 @pytest.mark.parametrize(("raw", "said"), [("620", "-0.1"), ("930", "24.9"), ("4095", "280.0")])

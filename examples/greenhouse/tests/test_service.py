@@ -7,8 +7,7 @@ import time
 from typing import Any
 
 import pytest
-
-from toolkit.pytest_boards import RunningBoard
+from pinnace_boards import RunningBoard
 
 pytestmark = pytest.mark.usefixtures("service")
 

@@ -18,7 +18,16 @@ from toolkit import console, debian, host
 from toolkit.boards import capability, identity
 from toolkit.boards.board import Board
 from toolkit.boards.machine import wait_until
-from toolkit.boards.system import firmware, image, login, overlay, shell, snapshots, tools
+from toolkit.boards.system import (
+    firmware,
+    image,
+    login,
+    network_card,
+    overlay,
+    shell,
+    snapshots,
+    tools,
+)
 from toolkit.boards.system.image import Image
 from toolkit.boards.system.launch import Run, free_port
 from toolkit.boards.system.model import Model
@@ -85,8 +94,7 @@ class SystemBoard(Board):
 
     @property
     def shows(self) -> frozenset[str]:
-        hidden = set() if self.model.restores else {capability.SNAPSHOT}
-        return capability.FULL_SYSTEM - hidden - self.model.hides
+        return capability.FULL_SYSTEM
 
     @property
     def is_created(self) -> bool:
@@ -169,7 +177,7 @@ class SystemBoard(Board):
                 console.line("skipped", f"start {self.name}", f"runs, port {self.ssh_port}")
                 return
             self._forget_run()
-            if disk.fresh and not cold and self.model.restores and not disk.system:
+            if disk.fresh and not cold and not disk.system:
                 self._restore(self._booted(Path(disk.image)), f"start {self.name}")
             else:
                 with console.step(f"boot {self.name}") as step:
@@ -202,16 +210,18 @@ class SystemBoard(Board):
 
     def snapshot(self, tag: str = "kept") -> None:
         run, target = self._running(), self._snapshot(tag)
-        if self.model.late_network:
-            raise UsageError(
-                f"{self.name} cannot be kept while it runs: QEMU cannot save its network card",
-                hint=f"back to the booted board: ./inv board restore {self.name}",
-            )
         with console.step(f"snapshot {self.name} as {tag}") as step:
             scratch = target.with_name(f"{tag}.part")
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir(parents=True)
-            self._save(run, scratch)
+            if self.model.late_network:
+                network_card.take_out(self, run)
+            try:
+                self._save(run, scratch)
+            except BaseException:
+                if self.model.late_network and run.alive:
+                    network_card.put_back(run)
+                raise
             shutil.rmtree(target, ignore_errors=True)
             scratch.rename(target)
             step.detail = f"{snapshots.memory(target).stat().st_blocks // 2048} MiB"
@@ -322,7 +332,7 @@ class SystemBoard(Board):
 
     def _save(self, run: Run, folder: Path) -> None:
         """Keep the running machine in ``folder``; it does not run afterwards."""
-        snapshots.save(self.model, run.monitor, Path(run.folder), snapshots.memory(folder))
+        snapshots.save(run.monitor, snapshots.memory(folder))
         if not wait_until(lambda: not run.alive, _END_SECONDS):
             raise PinnaceError(f"QEMU of {self.name} did not end after its snapshot")
         self._end(run)

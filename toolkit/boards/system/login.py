@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from toolkit.boards.system.board import SystemBoard
 
 _LAST_LINES = 5
+
+_STARTED = re.compile(rb"Started [^\n]*ssh\.service|login: ")
+
+_BLIND_SECONDS = 10.0
+"""After this long a board is asked also when its console says nothing: its command line may be ``quiet``."""
 
 # A restored board has the time and the name of when it was kept; sudo wants the name in /etc/hosts.
 _FRESHEN = """\
@@ -36,22 +42,16 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
     Raises :class:`PinnaceError` with the end of its console when it ends or ``seconds`` pass.
     """
     deadline = time.monotonic() + seconds
-    problem, patience = "no answer", 1.0
+    problem, door = "no answer", _Door(board.console, run)
     while time.monotonic() < deadline:
         if not run.alive:
             log = (board.console.parent / "supervisor.log").read_text(errors="replace")
             raise PinnaceError(
                 f"{board.name} ended: {last_line(log)}", hint=last_words(board.console)
             )
-        # A restored machine answers at once, and each further connection is work for its processor.
-        asked = time.monotonic()
-        if not (run.ready.exists() if run.incoming else _greets(run.port, patience)):
-            time.sleep(0.02)
-            if time.monotonic() - asked > patience:
-                # On a loaded machine the server may need longer than this for its first word.
-                patience = min(patience * 1.2, 15.0)
+        if not door.opens():
             continue
-        done = _command(board, _FRESHEN.format(now=f"{time.time():.0f}", name=board.name), 30)
+        done = command(board, _FRESHEN.format(now=f"{time.time():.0f}", name=board.name), 30)
         if done.returncode == 0:
             return
         problem = last_line(done.stderr)
@@ -62,36 +62,80 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
     )
 
 
+class _Door:
+    """Whether a board's SSH server answers, asked as seldom as possible.
+
+    What connects before the server listens is not refused: QEMU keeps it, and a board that has just booted would
+    answer all of it before the one who has a key. A restored machine answers at once.
+    """
+
+    def __init__(self, log: Path, run: Run) -> None:
+        self._log = log
+        self._run = run
+        self._patience = 1.0
+        self._asked = time.monotonic()
+
+    def opens(self) -> bool:
+        """Whether to log in now; returns after a moment when not."""
+        if self._run.incoming:
+            found = self._run.ready.exists()
+        else:
+            blind = time.monotonic() - self._asked > _BLIND_SECONDS
+            found = (blind or _has_started(self._log)) and self._greets()
+        if not found:
+            time.sleep(0.02 if self._run.incoming else 0.1)
+        return found
+
+    def _greets(self) -> bool:
+        self._asked = time.monotonic()
+        found = _greets(self._run.port, self._patience)
+        if time.monotonic() - self._asked > self._patience:
+            # On a loaded machine the server may need longer than this for its first word.
+            self._patience = min(self._patience * 1.2, 15.0)
+        return found
+
+
+def _has_started(log: Path) -> bool:
+    """Whether the console says of the last boot that the SSH server runs, or that somebody may log in."""
+    text = _end_of(log, 1 << 16)
+    return bool(_STARTED.search(text, text.rfind(b"Booting Linux") + 1))
+
+
 def settle(board: SystemBoard) -> None:
     """Wait until the board's own start is over, so that a snapshot has nothing of it."""
-    done = _command(board, "systemctl is-system-running --wait; sync", 300)
+    done = command(board, "systemctl is-system-running --wait; sync", 300)
     state = done.stdout.strip()
     if state != "running":
-        failed = _command(board, "systemctl --failed --plain --no-legend", 60).stdout
+        failed = command(board, "systemctl --failed --plain --no-legend", 60).stdout
         raise PinnaceError(f"{board.name} is {state or 'silent'} after its start: {failed.strip()}")
 
 
 def power_off(board: SystemBoard, run: Run) -> None:
     """Ask the board to power itself off; one that cannot is killed by the caller."""
     for _ in range(5):
-        asked = _command(board, "sudo systemctl --no-block poweroff", 30)
+        asked = command(board, "sudo systemctl --no-block poweroff", 30)
         if asked.returncode == 0 or not run.alive:
             return
 
 
 def last_words(log: Path) -> str:
     """The end of a board's console, for the hint of an error."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 4096))
-            text = stream.read().decode(errors="replace")
-    except FileNotFoundError:
-        text = ""
+    text = _end_of(log, 4096).decode(errors="replace")
     lines = [
         "".join(char for char in line if char.isprintable()).strip() for line in text.splitlines()
     ]
     lines = [line for line in lines if line]
     return "its console ended with: " + " | ".join(lines[-_LAST_LINES:] or ["nothing"])
+
+
+def _end_of(log: Path, size: int) -> bytes:
+    """The last ``size`` bytes of a file; nothing when there is none."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
+            return stream.read()
+    except FileNotFoundError:
+        return b""
 
 
 def _greets(port: int, seconds: float) -> bool:
@@ -104,13 +148,14 @@ def _greets(port: int, seconds: float) -> bool:
         return False
 
 
-def _command(board: SystemBoard, script: str, seconds: float) -> subprocess.CompletedProcess[str]:
+def command(board: SystemBoard, script: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    """How ``script`` ended on the board; 255, as ssh's own failures, when it took longer than ``seconds``."""
     words = board.ssh_command()
     options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={min(seconds, 30):.0f}"]
-    command = [*words[:-1], *options, words[-1], script]
+    command_line = [*words[:-1], *options, words[-1], script]
     try:
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+            command_line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 255, "", "the command took too long")
+        return subprocess.CompletedProcess(command_line, 255, "", "the command took too long")

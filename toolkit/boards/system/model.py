@@ -41,16 +41,13 @@ class Model:
         drive: the kernel's name of the disk; ``partition`` stands before a partition's number.
         disk, network: the words after ``-device`` for the two; an empty ``disk`` is a card in the slot.
         late_network: whether the network card cannot be in a snapshot: it is plugged in after a boot or
-            restore, and never out. Of such a machine only the one that just booted is kept.
+            restore, and taken out before the machine is kept.
         parameters: kernel parameters in the first ``cmdline.txt``, besides root and console.
         device_tree: the name of the device tree in the kernel's package; empty where QEMU makes one.
         changed_tree: makes from that device tree the one which the machine is given.
-        before_snapshot, after_restore: what to do to the running machine before it is kept, and after it
-            was restored, before its SSH server is waited for; called with its monitor and a directory
-            for files that last as long as it runs.
-        tend: what the running machine needs every second, called as the two before.
-        restores: whether a snapshot of the machine can be restored at all.
-        hides: what it cannot show, of all that a full-system board shows (toolkit.boards.capability).
+        after_restore: what to do to a restored machine before it goes on; called with its monitor and a
+            directory for files that last as long as it runs.
+        tend: what the running machine needs every second, called as the one before.
     """
 
     label: str
@@ -73,11 +70,8 @@ class Model:
     parameters: tuple[str, ...] = ()
     device_tree: str = ""
     changed_tree: Callable[[Path, Path], None] | None = None
-    before_snapshot: Callable[[Monitor, Path], None] | None = None
     after_restore: Callable[[Monitor, Path], None] | None = None
     tend: Callable[[Monitor, Path], None] | None = None
-    restores: bool = True
-    hides: frozenset[str] = frozenset()
 
     @property
     def root_device(self) -> str:
@@ -96,6 +90,13 @@ class Model:
         return " ".join([*words, "fsck.repair=yes", "net.ifnames=0", *self.parameters])
 
 
+PLAIN_PAGES = "kpti=off"
+"""For arm64: these processors keep the kernel's pages to themselves (they are not open to Meltdown).
+
+Linux takes its pages out of every program's tables all the same when it has put itself at a random address,
+and then each system call costs QEMU what it knows of the program's addresses.
+"""
+
 _VIRT = (
     Model(
         label="armv7l",
@@ -112,6 +113,7 @@ _VIRT = (
         machine="virt",
         cpu="cortex-a53",
         kernel="linux-image-arm64",
+        parameters=(PLAIN_PAGES,),
     ),
     Model(
         label="arm64-16k",
@@ -120,6 +122,7 @@ _VIRT = (
         machine="virt",
         cpu="cortex-a76",
         kernel="linux-image-arm64-16k",
+        parameters=(PLAIN_PAGES,),
     ),
 )
 

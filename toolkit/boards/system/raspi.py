@@ -10,10 +10,9 @@ import re
 from pathlib import Path
 
 from toolkit.arch import Arch
-from toolkit.boards import capability
 from toolkit.boards.system import fdt
 from toolkit.boards.system.gdb import Gdb
-from toolkit.boards.system.model import NETWORK, Model
+from toolkit.boards.system.model import NETWORK, PLAIN_PAGES, Model
 from toolkit.boards.system.qmp import Monitor
 
 # Physical addresses of the BCM2835's system timer (BCM2835 ARM Peripherals, chapter 12), as the ARM sees them.
@@ -148,9 +147,6 @@ _MODULES = ("sdhci_iproc", "crc32c_generic", "ext4")
 # The first machine's driver of power domains is one that crashes where they are missing.
 _NO_POWER = "initcall_blacklist=bcm2835_power_driver_init"
 
-# A USB network card cannot be in a snapshot; a board that just booted has none yet.
-_HIDES = frozenset({capability.SNAPSHOT})
-
 RASPI = (
     Model(
         label="armv6l",
@@ -173,7 +169,6 @@ RASPI = (
         changed_tree=change_tree,
         after_restore=rewind_timer,
         tend=wake,
-        hides=_HIDES,
     ),
     Model(
         label="pi2",
@@ -194,7 +189,6 @@ RASPI = (
         parameters=(_NO_POWER,),
         device_tree="bcm2836-rpi-2-b.dtb",
         changed_tree=change_tree,
-        hides=_HIDES,
     ),
     Model(
         label="pi3",
@@ -212,10 +206,9 @@ RASPI = (
         disk="",
         network=_NETWORK,
         late_network=True,
-        parameters=(_NO_POWER,),
+        parameters=(_NO_POWER, PLAIN_PAGES),
         device_tree="broadcom/bcm2837-rpi-3-b.dtb",
         changed_tree=change_tree,
-        hides=_HIDES,
     ),
     Model(
         label="pi4",
@@ -233,9 +226,8 @@ RASPI = (
         disk="",
         network=_NETWORK,
         late_network=True,
-        parameters=(_NO_POWER,),
+        parameters=(_NO_POWER, PLAIN_PAGES),
         device_tree="broadcom/bcm2711-rpi-4-b.dtb",
         changed_tree=change_tree_of_pi4,
-        hides=_HIDES,
     ),
 )

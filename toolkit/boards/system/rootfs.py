@@ -47,6 +47,7 @@ UNWANTED = (
             "drivers/staging",
             "net/bluetooth",
             "net/mac80211",
+            "net/wireless",
         )
     ),
 )

@@ -38,11 +38,9 @@ def disk(folder: Path) -> Path:
     return folder / "disk.qcow2"
 
 
-def save(model: Model, monitor_path: Path, run_folder: Path, target: Path) -> None:
+def save(monitor_path: Path, target: Path) -> None:
     """Write the machine's memory to ``target`` and end QEMU, with all of its disk written."""
     with Monitor(monitor_path) as monitor:
-        if model.before_snapshot:
-            model.before_snapshot(monitor, run_folder)
         monitor.execute("stop")
         try:
             supervisor.migrate(monitor, "migrate", target, _SAVE_SECONDS)

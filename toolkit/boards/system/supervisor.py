@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.boards import network
-from toolkit.boards.system import disk, firmware, launch, overlay
-from toolkit.boards.system.launch import NETWORK_DEVICE, Run
+from toolkit.boards.system import disk, firmware, launch, network_card, overlay
+from toolkit.boards.system.launch import Run
 from toolkit.boards.system.qmp import Monitor, Silence
 from toolkit.errors import PinnaceError
 
@@ -101,17 +101,10 @@ def _begin(run: Run, incoming: str, monitor: Monitor) -> None:
         if model.after_restore:
             model.after_restore(monitor, Path(run.folder))
     if model.late_network and not run.alone:
-        plug(monitor, model.network)
+        network_card.plug_in(monitor, model.network)
     if incoming:
         monitor.execute("cont")
         run.ready.touch()
-
-
-def plug(monitor: Monitor, device: str) -> None:
-    """Plug in a network card that is described as after ``-device``."""
-    driver, *options = device.split(",")
-    arguments = dict(option.split("=", 1) for option in options)
-    monitor.execute("device_add", {"driver": driver, "id": NETWORK_DEVICE, **arguments})
 
 
 def migrate(monitor: Monitor, command: str, file: Path, seconds: float) -> None:
