@@ -19,8 +19,8 @@ from toolkit.paths import RUNTIME, cache_dir
 
 NATIVE = RUNTIME / "native"
 
-PROGRAMS = ("launch", "pause")
-"""The helpers that a bundle carries; each is ``runtime/native/NAME.c``."""
+PROGRAMS = ("init", "launch", "pause")
+"""The helpers that a bundle carries; each is ``runtime/native/NAME.c``, and what else begins with ``NAME_``."""
 
 _CPU = {Arch.ARMV6L: ("arm", "v6"), Arch.ARMV7L: ("arm", "v7"), Arch.ARM64: ("aarch64", ""), Arch.AMD64: ("x86_64", "")}  # fmt: skip
 
@@ -30,25 +30,29 @@ def build(name: str, arch: Arch, version: str) -> Path:
 
     Raises :class:`PinnaceError` when it does not compile or came out for another processor.
     """
-    source = NATIVE / f"{name}.c"
-    recipe = (source.read_bytes(), Path(zig.__file__).read_bytes())
+    sources = [NATIVE / f"{name}.c", *sorted(NATIVE.glob(f"{name}_*.c"))]
+    headers = sorted(NATIVE.glob(f"{name}*.h"))
+    recipe = (
+        *(path.read_bytes() for path in (*sources, *headers)),
+        Path(zig.__file__).read_bytes(),
+    )
     key = hashlib.sha256(b"\0".join((*recipe, zig.LOCK.read_bytes(), version.encode())))
     program = cache_dir("native", key.hexdigest()[:16]) / f"{name}-{arch.label}"
     if not program.exists() or not _fits(program, arch):
-        with console.step(f"compile {source.name} for {arch.label}") as step:
-            _compile(source, program, arch, version)
+        with console.step(f"compile {sources[0].name} for {arch.label}") as step:
+            _compile(sources, program, arch, version)
             step.detail = f"{program.stat().st_size} bytes"
     return program
 
 
-def _compile(source: Path, program: Path, arch: Arch, version: str) -> None:
+def _compile(sources: list[Path], program: Path, arch: Arch, version: str) -> None:
     handle, scratch = tempfile.mkstemp(prefix="new-", dir=program.parent)
     os.close(handle)
     try:
-        zig.compile_static(source, Path(scratch), arch, {"VERSION": version})
+        zig.compile_static(sources, Path(scratch), arch, {"VERSION": version})
         if not _fits(Path(scratch), arch):
             raise PinnaceError(
-                f"{source.name} came out as {elf.inspect(Path(scratch).read_bytes())}, "
+                f"{sources[0].name} came out as {elf.inspect(Path(scratch).read_bytes())}, "
                 f"which is not a static program for {arch.label}"
             )
         os.chmod(scratch, 0o755)  # noqa: S103  a program for everyone to run

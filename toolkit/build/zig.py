@@ -34,8 +34,10 @@ def compiler() -> Path:
     )
 
 
-def compile_static(source: Path, target: Path, arch: Arch, definitions: dict[str, str]) -> None:
-    """Compile one C file to a small static program for ``arch``; raises with the first error.
+def compile_static(
+    sources: list[Path], target: Path, arch: Arch, definitions: dict[str, str]
+) -> None:
+    """Compile C files of one directory to a small static program for ``arch``; raises with the first error.
 
     The output depends on nothing but the arguments: no path or time of this machine gets into it.
     """
@@ -46,11 +48,11 @@ def compile_static(source: Path, target: Path, arch: Arch, definitions: dict[str
         "-std=gnu11", "-Os", "-static", "-s", "-Wall", "-Wextra", "-Werror",
         "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections",
         *(f'-D{name}="{value}"' for name, value in definitions.items()),
-        "-o", str(target), source.name,
+        "-o", str(target), *(source.name for source in sources),
     ]  # fmt: skip
     done = subprocess.run(
         command,
-        cwd=source.parent,
+        cwd=sources[0].parent,
         capture_output=True,
         text=True,
         check=False,
@@ -63,4 +65,4 @@ def compile_static(source: Path, target: Path, arch: Arch, definitions: dict[str
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         reason = next((line for line in lines if "error:" in line), lines[-1])
-        raise PinnaceError(f"{source.name} does not compile for {arch.label}: {reason}")
+        raise PinnaceError(f"{sources[0].name} does not compile for {arch.label}: {reason}")

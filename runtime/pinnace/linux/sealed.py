@@ -51,13 +51,28 @@ def run_from_memory() -> None:
                 raise
 
 
+def open_program(path: str) -> int:
+    """A close-on-exec descriptor of the program ``path`` through which, or through /proc/PID/exe of what it executes as,
+    nobody can write to it. Raises OSError."""
+    try:
+        return _read_only(path)
+    except OSError:  # Linux 5.11, or a user who may make no mounts
+        return _sealed_copy(path)
+
+
 def _read_only(path: str) -> int:
     """A read-only mount of the file ``path`` alone, in no mount table. Raises OSError before Linux 5.12."""
     mount = libc.syscall(
         "open_tree", libc.SYS_OPEN_TREE, _AT_FDCWD, path, _OPEN_TREE_CLONE | os.O_CLOEXEC
     )
     attributes = ctypes.create_string_buffer(struct.pack("=4Q", _ATTRIBUTE_READ_ONLY, 0, 0, 0), 32)
-    libc.syscall("mount_setattr", libc.SYS_MOUNT_SETATTR, mount, "", _AT_EMPTY_PATH, attributes, 32)
+    try:
+        libc.syscall(
+            "mount_setattr", libc.SYS_MOUNT_SETATTR, mount, "", _AT_EMPTY_PATH, attributes, 32
+        )
+    except OSError:
+        os.close(mount)
+        raise
     return mount
 
 

@@ -8,6 +8,10 @@ import socket
 from typing import Any
 
 from pinnace.errors import BY_STATUS, Error, described
+from pinnace.runc import executable
+
+PLAIN, WORDS, LOOKED_UP, EXECUTED = range(4)
+"""How the native init has an error worded: the kernel's text, the text as Go writes it, the same of stat(2), of execve(2)."""
 
 _LIMIT = 64 << 10  # bytes of one record; error messages are cut far below it
 
@@ -52,10 +56,26 @@ def verified(record: dict[str, Any] | None, key: str) -> dict[str, Any]:
     if record is None:
         raise Error("the container process ended before it was ready")
     if "error" in record:
-        raise BY_STATUS.get(int(record.get("status", 2)), Error)(str(record["error"]))
+        raise _problem(record)
     if key not in record:
         raise Error(f"the container process sent {sorted(record)} instead of {key}")
     return record
+
+
+def _problem(record: dict[str, Any]) -> Error:
+    """The error that a record tells. The native init gives the kernel's number, and the words are put to it here."""
+    text, number = str(record["error"]), int(record.get("errno") or 0)
+    call, style = str(record.get("call") or ""), record.get("style")
+    if number and call == "seccomp":
+        from pinnace.linux.seccomp import loading
+
+        return loading.refusal(number)
+    if number and style == PLAIN:
+        text += f"{call}{': ' * bool(call)}{os.strerror(number)}"
+    elif number:
+        text += {LOOKED_UP: f"stat {call}: ", EXECUTED: f"exec {call}: "}.get(int(style or 0), "")
+        text += executable.words(number)
+    return BY_STATUS.get(int(record.get("status", 2)), Error)(text)
 
 
 def error_record(problem: BaseException) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pinnace.errors import Error, FailedPrecondition, PermissionDenied
 from pinnace.linux import cgroups, proc, procfs
 from pinnace.linux.kernel import KERNEL, Kernel
-from pinnace.runc import hooks, init, limits, mapped, namespaces, notify
+from pinnace.runc import hooks, init, limits, mapped, namespaces, native, notify
 from pinnace.runc import state as states
 from pinnace.runc.channel import Channel, verified
 from pinnace.runc.init import Launch
@@ -159,6 +159,9 @@ class _Creation:
 
     def _fork(self, launch: Launch, ours: Channel) -> None:
         """Fork what becomes the container: its first process at once, or the stage before that."""
+        if (steps := native.creation(launch)) is not None:
+            self.stage_one = native.spawn(launch, steps, self.plan.joined.values())
+            return
         if not self.plan.takes_one_fork():
             self.stage_one = os.fork()
             if self.stage_one == 0:
@@ -405,8 +408,9 @@ class _Joining:
             group = limits.of(state, self.options.cgroup)
             _forgo_devices(self.spec, group, privileges)
             launch.entry = entry = group.entry()
-        stage_one = os.fork()
-        if stage_one == 0:
+        if (steps := native.joining(launch, held)) is not None:
+            stage_one = native.spawn(launch, steps, held.values())
+        elif (stage_one := os.fork()) == 0:
             ours.close()
             init.run(lambda it: init.exec_stage_one(it, held), launch)
         try:

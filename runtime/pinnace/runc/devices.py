@@ -25,7 +25,8 @@ _LINKS = (
     ("/proc/self/fd/1", "/dev/stdout"), ("/proc/self/fd/2", "/dev/stderr"),
     ("/proc/kcore", "/dev/core"),
 )  # fmt: skip
-_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+PTMX = "/dev/ptmx"
+KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 # What every container may use whatever its rules say: making device files (mknod is a capability
 # of its own), the default devices, terminals (runc's AllowedDevices).
@@ -56,19 +57,25 @@ def is_null(fd: int) -> bool:
 
 def make_all(kernel: Kernel, root: Root, spec: dict[str, Any]) -> None:
     """Make devices and links; what the image or a mount has in a place already stays."""
-    configured = (spec.get("linux") or {}).get("devices") or []
-    wanted = {item["path"]: item for item in (_default(entry) for entry in _DEFAULT)}
-    wanted.update({item["path"]: item for item in configured})
-    for item in wanted.values():
+    for item in wanted((spec.get("linux") or {}).get("devices") or []):
         _make(kernel, root, item)
-    for target, path in _LINKS:
-        if path == "/dev/core" and not os.path.exists("/proc/kcore"):
-            continue
+    for target, path in links():
         _link(root, target, path)
-    with root.parent("/dev/ptmx") as (directory, name):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=directory)
-        os.symlink("pts/ptmx", name, dir_fd=directory)
+
+
+def wanted(configured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The device files to be made: the default ones, and those of the configuration in place of them or beside them."""
+    found = {item["path"]: item for item in (_default(entry) for entry in _DEFAULT)}
+    found.update({item["path"]: item for item in configured})
+    # That one is always the link into the container's own devpts.
+    return [item for item in found.values() if os.path.normpath(item["path"]) != PTMX]
+
+
+def links() -> list[tuple[str, str]]:
+    """The links to be made, as target and path; the one of ``PTMX`` replaces what is there."""
+    has_core = os.path.exists("/proc/kcore")
+    usual = [(target, path) for target, path in _LINKS if path != "/dev/core" or has_core]
+    return [*usual, ("pts/ptmx", PTMX)]
 
 
 def _default(entry: tuple[str, int, int]) -> dict[str, Any]:
@@ -77,14 +84,11 @@ def _default(entry: tuple[str, int, int]) -> dict[str, Any]:
 
 
 def _make(kernel: Kernel, root: Root, item: dict[str, Any]) -> None:
-    if os.path.normpath(item["path"]) == "/dev/ptmx":
-        return  # always the link into the container's own devpts
     device = os.makedev(item.get("major") or 0, item.get("minor") or 0)
-    mode = item.get("fileMode")
-    mode = 0o666 if mode is None else mode
+    mode = mode_of(item)
     with root.parent(item["path"]) as (directory, name):
         try:
-            kernel.mknod(name, _KINDS[item["type"]] | stat.S_IMODE(mode), device, directory)
+            kernel.mknod(name, KINDS[item["type"]] | stat.S_IMODE(mode), device, directory)
         except FileExistsError:
             return
         except PermissionError:
@@ -94,11 +98,23 @@ def _make(kernel: Kernel, root: Root, item: dict[str, Any]) -> None:
             os.chown(name, item.get("uid") or 0, item.get("gid") or 0, dir_fd=directory, follow_symlinks=False)  # fmt: skip
 
 
+def mode_of(item: dict[str, Any]) -> int:
+    """The permissions of a device file."""
+    mode = item.get("fileMode")
+    return 0o666 if mode is None else int(mode)
+
+
 def _bind(kernel: Kernel, root: Root, path: str) -> None:
     with root.file(path) as place:
         kernel.mount(path, place, "", mnt.MS_BIND)
 
 
 def _link(root: Root, target: str, path: str) -> None:
-    with root.parent(path) as (directory, name), contextlib.suppress(FileExistsError):
-        os.symlink(target, name, dir_fd=directory)
+    with root.parent(path) as (directory, name):
+        if path == PTMX:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+            os.symlink(target, name, dir_fd=directory)
+            return
+        with contextlib.suppress(FileExistsError):
+            os.symlink(target, name, dir_fd=directory)

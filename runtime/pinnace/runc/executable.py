@@ -32,9 +32,9 @@ def find(name: str, environment: dict[str, str]) -> str:
     raise Error(f'exec: "{name}": {refused}')
 
 
-def words(problem: OSError) -> str:
-    """The kernel's error text as Go prints it: ``no such file or directory``."""
-    text = os.strerror(problem.errno or errno.EIO)
+def words(number: int | None) -> str:
+    """The kernel's text of an error as Go prints it: ``no such file or directory``."""
+    text = os.strerror(number or errno.EIO)
     return text[:1].lower() + text[1:]
 
 
@@ -50,7 +50,7 @@ def _refusal(path: str) -> str:
     try:
         mode = os.stat(path).st_mode
     except OSError as problem:
-        return f"stat {path}: {words(problem)}"
+        return f"stat {path}: {words(problem.errno)}"
     if stat.S_ISDIR(mode):
         return "is a directory"
     return "" if mode & 0o111 else "permission denied"

@@ -88,6 +88,20 @@ class Launch:
         self.cgroup: Cgroup | None = None
         self.entry: Entry | None = None
 
+    def needed(self) -> list[int]:
+        """Every descriptor that the stages need, but for those of namespaces."""
+        needed = [0, 1, 2, self.channel.socket.fileno(), *(self.stdio or ())]
+        needed += range(_FIRST_OTHER, self.first_other())
+        if self.listener is not None:
+            needed.append(self.listener.fileno())
+        if self.entry is not None:
+            needed += self.entry.fds()
+        return [*needed, *self.trees.values()]
+
+    def first_other(self) -> int:
+        """The first descriptor that the program does not get."""
+        return _FIRST_OTHER + self.preserved
+
     def load_filter(self) -> None:
         """Load the seccomp filter, if there is one; who is at the other end gets its listener."""
         if self.privileges.filter is not None:
@@ -179,15 +193,8 @@ def _close_others(launch: Launch, needed: Iterable[int]) -> None:
     A container that waits for its start would hold the creator's connections open, and a
     descriptor of a host directory is a way out (CVE-2024-21626).
     """
-    keep = {0, 1, 2, launch.channel.socket.fileno(), *needed, *(launch.stdio or ())}
-    keep.update(range(_FIRST_OTHER, _FIRST_OTHER + launch.preserved))
-    if launch.listener is not None:
-        keep.add(launch.listener.fileno())
-    if launch.entry is not None:
-        keep.update(launch.entry.fds())
-    keep.update(launch.trees.values())
     first = 0
-    for fd in sorted(keep):
+    for fd in sorted({*launch.needed(), *needed}):
         if first < fd:  # closerange(0, 0) of CPython 3.11 closes everything
             os.closerange(first, fd)
         first = fd + 1
@@ -219,7 +226,7 @@ def stage_two(launch: Launch) -> None:
     slave = _make_root(launch, waiting)
     waiting()
     set_stdio(launch, slave)
-    launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)
+    launch.kernel.cloexec_from(launch.first_other())
     prepared = _prepare(launch)
     launch.channel.send({"ready": True})
     launch.channel.expect("created")
@@ -388,7 +395,7 @@ def exec_stage_two(launch: Launch, held: dict[str, int]) -> None:
     launch.channel.expect("joined")
     scheduling.set_affinity(launch.affinity.final)
     set_stdio(launch, slave)
-    launch.kernel.cloexec_from(_FIRST_OTHER + launch.preserved)
+    launch.kernel.cloexec_from(launch.first_other())
     prepared = _prepare(launch)
     launch.channel.send({"ready": True})
     prepared.execute()

@@ -45,7 +45,7 @@ class Prepared:
         try:
             os.execve(self.path, self.arguments, self.environment)  # noqa: S606 (no shell wanted)
         except OSError as problem:
-            raise Error(f"exec {self.path}: {executable.words(problem)}") from None
+            raise Error(f"exec {self.path}: {executable.words(problem.errno)}") from None
 
 
 class Privileges:
@@ -148,14 +148,14 @@ def set_limits(limits: Any) -> None:
         number = getattr(resource, name, None)
         if not name.startswith("RLIMIT_") or number is None:
             raise InvalidArgument(f"process.rlimits: unknown limit {name!r}")
-        soft, hard = (_limit(item[key]) for key in ("soft", "hard"))
+        soft, hard = (limit_of(item[key]) for key in ("soft", "hard"))
         try:
             resource.setrlimit(number, (soft, hard))
         except (OSError, ValueError) as problem:
             raise Error(f"setting {name} to {item['soft']}:{item['hard']}: {problem}") from None
 
 
-def _limit(value: int) -> int:
+def limit_of(value: int) -> int:
     """Go's clients say 2**64-1 (or -1) for no limit."""
     return resource.RLIM_INFINITY if value < 0 or value >= 1 << 63 else value
 
@@ -216,7 +216,7 @@ def _own_stdio(uid: int) -> None:
 
 
 def _no_directory(cwd: str, problem: OSError) -> Error:
-    reason = executable.words(problem)
+    reason = executable.words(problem.errno)
     return Error(f"chdir to cwd ({cwd!r}) set in config.json failed: {reason}")
 
 

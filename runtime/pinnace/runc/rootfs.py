@@ -26,7 +26,7 @@ from pinnace.runc.paths import Root, descriptor
 
 _BIND = mnt.MS_BIND | mnt.MS_REC
 # Mounts below /proc that harm nobody: what lxcfs and CPU partitioning put there (runc's list).
-_PROC_FILES = {
+PROC_FILES = {
     "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
     "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
@@ -216,7 +216,7 @@ def _check_below_proc(root: Root, target: str, place: str | None = None) -> None
     if place is not None:
         real = os.readlink(place)
         target = real.removeprefix(root.path) if real.startswith(root.path + "/") else target
-    if not target.startswith("/proc/") or target in _PROC_FILES:
+    if not target.startswith("/proc/") or target in PROC_FILES:
         return
     raise InvalidArgument(f'"{target}" cannot be mounted because it is inside /proc')
 

@@ -6,6 +6,8 @@ takes the namespace from the writer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pinnace.errors import InvalidArgument
 from pinnace.linux import procfs
 
@@ -21,6 +23,12 @@ def apply(settings: dict[str, str], own: set[str]) -> None:
 
     Raises InvalidArgument for one that would change the host, OSError when the kernel refuses.
     """
+    for path, value in checked(settings, own):
+        procfs.write(path, value)
+
+
+def checked(settings: dict[str, str], own: set[str]) -> Iterator[tuple[str, str]]:
+    """The files below /proc and what is to be written to them. Raises as ``apply`` does."""
     for written, value in settings.items():
         key = normalized(written)
         if key == "kernel.hostname":
@@ -32,7 +40,7 @@ def apply(settings: dict[str, str], own: set[str]) -> None:
             raise InvalidArgument(
                 f'sysctl "{key}" is not allowed in the host\'s {needed} namespace'
             )
-        procfs.write(path_of(key), str(value))
+        yield path_of(key), str(value)
 
 
 def normalized(key: str) -> str:

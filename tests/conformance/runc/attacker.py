@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ import pytest
 
 from pinnace.linux import mountinfo
 from pinnace.linux.kernel import Kernel
+from pinnace.runc import native
+from toolkit.paths import RUNTIME
 
 
 class Attacker:
@@ -26,7 +30,7 @@ class Attacker:
     """
 
     def __init__(self, scratch: Path, attack: Callable[[], None]) -> None:
-        self._go, self._done = (scratch / name for name in ("go", "done"))
+        self.go, self.done = (scratch / name for name in ("go", "done"))
         self._pid = os.fork()
         if self._pid == 0:
             try:
@@ -35,21 +39,21 @@ class Attacker:
                 os._exit(0)
 
     def _wait(self, attack: Callable[[], None]) -> None:
-        while not self._go.exists():
+        while not self.go.exists():
             time.sleep(0.001)
         attack()
-        self._done.touch()
+        self.done.touch()
 
     def strike(self) -> None:
         """Called by the runtime's process, which is inside already: have it done, and wait for that."""
-        self._go.touch()
+        self.go.touch()
         deadline = time.monotonic() + 10
-        while not self._done.exists() and time.monotonic() < deadline:
+        while not self.done.exists() and time.monotonic() < deadline:
             time.sleep(0.001)
 
     @property
     def struck(self) -> bool:
-        return self._done.exists()
+        return self.done.exists()
 
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -73,7 +77,11 @@ class Watched:
         self._struck = False
 
     def install(self, monkeypatch: pytest.MonkeyPatch, host: Path, landed: Path) -> None:
-        """What is mounted below ``host`` afterwards is written to the file ``landed``."""
+        """What is mounted below ``host`` afterwards is noted in the file ``landed``."""
+        if native.PROGRAM:
+            program = self._compile(host, landed)
+            monkeypatch.setattr(native, "PROGRAM", str(program))
+            return
         real = Kernel.mount
 
         def mount(
@@ -93,6 +101,30 @@ class Watched:
                 landed.write_text(" ".join(found))
 
         monkeypatch.setattr(Kernel, "mount", mount)
+
+    def _compile(self, host: Path, landed: Path) -> Path:
+        """The native init with the attack linked into it."""
+        program = landed.with_name("init")
+        compiler = shutil.which("gcc") or shutil.which("cc")
+        if compiler is None:
+            pytest.skip("needs a C compiler: the attack is linked into the native init")
+        words = {
+            "TARGET": self._target, "GO": self._attacker.go, "DONE": self._attacker.done, "HOST": host,
+            "LANDED": landed,
+        }  # fmt: skip
+        sources = [
+            *sorted((RUNTIME / "native").glob("init*.c")),
+            Path(__file__).with_name("attacked.c"),
+        ]
+        subprocess.run(
+            [
+                compiler, "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-DAFTER={int(self._after)}",
+                *(f'-D{name}="{value}"' for name, value in words.items()), "-Wl,--wrap=mount",
+                "-o", program, *sources,
+            ],
+            check=True,
+        )  # fmt: skip
+        return program
 
 
 def _path(place: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from pinnace.errors import Error
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
-from pinnace.runc import container
+from pinnace.runc import container, native
 from pinnace.runc.create import DEFAULTS, Options
 from pinnace.spec import oci
 from toolkit.build import bundle
@@ -66,6 +66,38 @@ def busybox() -> Path:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our bundle, unpacked as a board has it."""
     return bundle.unpack_here(tmp_path_factory.mktemp("release") / "files")
+
+
+_BOTH_WAYS = {"test_attacks", "test_attacks_process", "test_attacks_races", "test_container"}
+"""Modules whose tests run with the native init and with Python's; the others with the native one, where it can."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "init_by" in metafunc.fixturenames:
+        is_both = metafunc.module.__name__.rpartition(".")[2] in _BOTH_WAYS
+        metafunc.parametrize(
+            "init_by", ["native", "python"] if is_both else ["native"], indirect=True
+        )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What undoes a defence, to see an attack succeed, undoes it in Python."""
+    items[:] = [item for item in items if not _is_undone_natively(item)]
+
+
+def _is_undone_natively(item: pytest.Item) -> bool:
+    params = (getattr(item, "callspec", None) and item.callspec.params) or {}
+    return params.get("init_by") == "native" and bool(params.get("undefended"))
+
+
+@pytest.fixture
+def init_by(request: pytest.FixtureRequest, release: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What runs between fork and exec: the native init or Python."""
+    chosen = str(request.param)
+    monkeypatch.setattr(
+        native, "PROGRAM", str(release / "libexec/init") if chosen == "native" else ""
+    )
+    return chosen
 
 
 @pytest.fixture(scope="session")
@@ -203,7 +235,7 @@ def _subreaper() -> Iterator[None]:
 
 
 @pytest.fixture
-def boxes(tmp_path: Path, busybox: Path) -> Iterator[Callable[[], Box]]:
+def boxes(tmp_path: Path, busybox: Path, init_by: str) -> Iterator[Callable[[], Box]]:
     made: list[Box] = []
 
     def make() -> Box:

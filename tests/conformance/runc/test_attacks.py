@@ -152,12 +152,14 @@ def test_an_exec_with_a_leaked_descriptor(box: Box, host: Path) -> None:
 
 
 def test_python_modules_of_the_image_are_never_imported(
-    box: Box, monkeypatch: pytest.MonkeyPatch
+    box: Box, init_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between pivot and exec the host's interpreter runs with the image's files.
 
     Stands for any import that is forgotten there: it must fail, not run the image's code as root.
     """
+    if init_by == "native":
+        pytest.skip("no Python, no modules")
     for place in {entry for entry in sys.path if entry.startswith("/")}:
         if os.path.isdir(place):
             inside = box.root / place.lstrip("/")
@@ -182,7 +184,7 @@ def test_the_runtime_in_proc_is_out_of_reach(box: Box) -> None:
     """
     script = (
         "while :; do for p in /proc/[0-9]*; do case $p in /proc/1|/proc/$$) ;; *)"
-        " t=$(readlink $p/exe 2>/dev/null); case $t in *python*) echo $t >> /seen ;; esac ;;"
+        " t=$(readlink $p/exe 2>/dev/null); case $t in ''|/bin/busybox) ;; *) echo $t >> /seen ;; esac ;;"
         " esac; done; done"
     )
     box.background("sh", "-c", script)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -17,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from pinnace.errors import Error
-from pinnace.linux import libc
+from pinnace.linux import libc, sealed
 from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
 from pinnace.runc import create as creation
-from pinnace.runc import executable, process
+from pinnace.runc import executable, native, process
 from tests.conformance.runc.conftest import Box
 from toolkit.paths import RUNTIME
 
@@ -99,6 +100,39 @@ def test_the_runtimes_program_can_not_be_written(tmp_path: Path, undefended: boo
         written = 0
     finally:
         os.close(held)
+    assert bool(written) is undefended
+
+
+@both
+def test_the_native_init_can_not_be_written(
+    tmp_path: Path, release: Path, undefended: bool
+) -> None:
+    """CVE-2019-5736, for the program that runs in the place of the interpreter."""
+    program = tmp_path / "init"
+    shutil.copy(release / "libexec/init", program)
+    sealing = os.open(program, os.O_RDONLY) if undefended else sealed.open_program(str(program))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    steps = os.memfd_create("steps")
+    description = native.Description()
+    description.add("tell", '{"ready":true}')
+    description.add("expect", "never")
+    os.write(steps, description.data())
+    fds = (theirs.fileno(), steps, sealing)
+    with ours, theirs:
+        running = subprocess.Popen(
+            [f"/proc/self/fd/{sealing}", str(fds[0]), str(steps)], pass_fds=fds
+        )
+        assert ours.recv(64) == b'{"ready":true}'
+        held = os.open(f"/proc/{running.pid}/exe", os.O_PATH)
+    running.wait(10)
+    try:
+        with open(f"/proc/self/fd/{held}", "r+b", buffering=0) as file:
+            written = file.write(b"#!/owned")
+    except OSError:
+        written = 0
+    finally:
+        for fd in (held, steps, sealing):
+            os.close(fd)
     assert bool(written) is undefended
 
 

@@ -20,30 +20,30 @@ _TRANSIENT = (errno.EAGAIN, errno.ENOMEM)
 class Entry:
     """Open files of one group's hierarchies; inherited through fork, closed on exec."""
 
-    __slots__ = ("_tasks", "_unified", "is_inside")
+    __slots__ = ("is_inside", "tasks", "unified")
 
     def __init__(self, legacy: list[str], unified: str) -> None:
         """``legacy`` are directories of version 1, in the order of joining; ``unified`` may be empty.
 
         Raises OSError.
         """
-        self._tasks: list[int] = []
-        self._unified = -1
+        self.tasks: list[int] = []
+        self.unified = -1
         self.is_inside = not unified
         """Whether this process needs no more help with the unified hierarchy."""
         try:
             for directory in legacy:
-                self._tasks.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
+                self.tasks.append(os.open(f"{directory}/tasks", os.O_WRONLY | os.O_CLOEXEC))
             if unified:
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                self._unified = os.open(unified, flags)
+                self.unified = os.open(unified, flags)
         except BaseException:
             self.close()
             raise
 
     def fds(self) -> list[int]:
         """The open descriptors."""
-        return [*self._tasks, *([self._unified] if self._unified >= 0 else [])]
+        return [*self.tasks, *([self.unified] if self.unified >= 0 else [])]
 
     def fork(self, kernel: Kernel, *, with_rights: bool = True) -> int:
         """Fork, into the unified group where that can be done: pid of the child, 0 in it.
@@ -55,7 +55,7 @@ class Entry:
         if self.is_inside or not with_rights:
             return os.fork()
         try:
-            pid = kernel.fork_into(self._unified)
+            pid = kernel.fork_into(self.unified)
         except OSError as problem:
             return _fork_after(problem)
         self.is_inside = True
@@ -64,7 +64,7 @@ class Entry:
     def enter(self) -> None:
         """Move this process, which has one thread, into the version 1 groups; once."""
         try:
-            for fd in self._tasks:
+            for fd in self.tasks:
                 os.write(fd, b"0")
         finally:
             self.close()
@@ -74,7 +74,7 @@ class Entry:
         for fd in self.fds():
             with contextlib.suppress(OSError):
                 os.close(fd)
-        self._tasks, self._unified = [], -1
+        self.tasks, self.unified = [], -1
 
 
 def _fork_after(refused: OSError) -> int:

@@ -23,7 +23,7 @@ from pinnace.linux.seccomp.profile import Profile
 class Filter:
     """A compiled profile. Make it while the host's files can be opened, ``load`` it last."""
 
-    __slots__ = ("_flags", "listener", "metadata", "notifies", "program")
+    __slots__ = ("flags", "listener", "metadata", "notifies", "program")
 
     def __init__(
         self, shape: dict[str, Any], *, kernel: Kernel = KERNEL, directory: str | None = None
@@ -44,14 +44,14 @@ class Filter:
         self.notifies = profile.notifies
         self.listener = profile.listener  # path of the supervisor's socket
         self.metadata = profile.metadata
-        self._flags = profile.kernel_flags()
+        self.flags = profile.kernel_flags()
 
     def load(self, kernel: Kernel = KERNEL) -> int:
         """Apply it to the calling thread, for good; gives the listener's descriptor if it ``notifies``.
 
         Raises FailedPrecondition when the kernel refuses.
         """
-        return loading.load(kernel, self.program, self._flags)
+        return loading.load(kernel, self.program, self.flags)
 
 
 __all__ = ["Filter", "Profile"]

@@ -73,8 +73,12 @@ def load(kernel: Kernel, program: bytes, flags: int) -> int:
             _SET_FILTER, flags, ctypes.create_string_buffer(described, len(described))
         )
     except OSError as problem:
-        hint = _MISSING_HINT if problem.errno in (errno.ENOSYS, errno.EINVAL) else ""
-        if problem.errno == errno.EACCES:
-            hint = "without noNewPrivileges it takes CAP_SYS_ADMIN"
-        reason = os.strerror(problem.errno or errno.EIO)
-        raise FailedPrecondition(f"seccomp filter refused: {reason}", hint=hint) from None
+        raise refusal(problem.errno or errno.EIO) from None
+
+
+def refusal(number: int) -> FailedPrecondition:
+    """The error for a filter that the kernel did not take, by the number of the kernel's own."""
+    hint = _MISSING_HINT if number in (errno.ENOSYS, errno.EINVAL) else ""
+    if number == errno.EACCES:
+        hint = "without noNewPrivileges it takes CAP_SYS_ADMIN"
+    return FailedPrecondition(f"seccomp filter refused: {os.strerror(number)}", hint=hint)

@@ -43,7 +43,7 @@ def bundle() -> Iterator[Bundle]:
 def _bundle(place: Path) -> Iterator[Bundle]:
     probe = place / "probe"
     arch = Arch.from_machine(os.uname().machine)
-    zig.compile_static(Path(__file__).with_name("probe.c"), probe, arch, {})
+    zig.compile_static([Path(__file__).with_name("probe.c")], probe, arch, {})
     root = Archive("trixie", arch.facts.debian).unpack(["busybox-static"])
     busybox = place / "busybox"
     busybox.write_bytes(next(root.rglob("bin/busybox")).read_bytes())
