@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from pinnace.cli import gotemplate, skopeo
 from pinnace.cli.skopeo import places
 from pinnace.errors import Error, InvalidArgument, Unimplemented
+from tests.fakeregistry import FakeRegistry
 from tests.images import TestImage
 from tests.layers import LayerBuilder
+from toolkit.paths import RUNTIME
 
 IMAGE = TestImage(layers=[LayerBuilder().add("big", os.urandom(50_000)).bytes()])
 
@@ -201,3 +204,22 @@ def test_templates(template: str, text: str) -> None:
 def test_wrong_templates_say_why(template: str, reason: str) -> None:
     with pytest.raises(InvalidArgument, match=reason):
         gotemplate.render(template, DOCUMENT)
+
+
+@pytest.mark.parametrize("words", ["inspect docker://{}", "copy docker://{} dir:{}"])
+def test_the_keeper_has_what_common_verbs_import(words: str, tmp_path: Path) -> None:
+    """They start warm: nothing of ours is imported after the fork."""
+    program = (
+        "import sys, pinnace.cli.warm, pinnace.cli.main; before = set(sys.modules);"
+        "status = pinnace.cli.main.main(['skopeo', *sys.argv[1:]]);"
+        "print(*(name for name in set(sys.modules) - before if name.startswith('pinnace')));"
+        "sys.exit(status)"
+    )
+    with FakeRegistry(TestImage(["linux/amd64"])) as registry:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "--override-arch=amd64", "--insecure-policy",
+             *words.format(registry.reference, tmp_path / "copy").split()],
+            env={"PYTHONPATH": str(RUNTIME)}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == ""
