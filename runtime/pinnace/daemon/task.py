@@ -228,6 +228,20 @@ class Task:
             self.ended(state.exec_id, state.pid, LOST_STATUS, now)
         self._shim = None
 
+    def restore(self, status: str, recorded: Mapping[str, Any]) -> None:
+        """What is known of the container's process without its shim: ``recorded`` as in ``exit.json``."""
+        with self._changed:
+            self._processes = {
+                "": ProcessState(
+                    "",
+                    int(recorded.get("pid") or 0),
+                    status,
+                    Stdio(),
+                    int(recorded.get("status") or 0),
+                    int(recorded.get("exited_at") or 0),
+                )
+            }
+
     def finish(self) -> None:
         """The task was deleted."""
         with self._changed:

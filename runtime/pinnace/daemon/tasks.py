@@ -13,8 +13,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pinnace.daemon import bundle
-from pinnace.daemon.task import CREATED, STOPPED, ProcessState, Stdio, Task
+from pinnace.daemon import bundle, orphans
+from pinnace.daemon.task import CREATED, RUNNING, STOPPED, ProcessState, Stdio, Task
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, NotFound
 from pinnace.keeper import leftovers
 from pinnace.store.records import check_identifier
@@ -114,6 +114,7 @@ class Tasks:
     ) -> int:
         bundle.make(task.bundle, spec)
         state = self._shim_directory(task)
+        orphans.clear(self._shims, state)
         address = self._shims.start(task.namespace, task.id, task.bundle, state)
         bundle.write(task.bundle, "address", address.encode())
         self._connect(task, address)
@@ -198,6 +199,8 @@ class Tasks:
             raise NotFound("process already finished")
         if exec_id and state.status == CREATED:
             raise FailedPrecondition(f"process {exec_id} was not started")
+        if task.is_lost():
+            return  # its shim was killed, and it is being killed for that
         task.call("kill", exec_id=exec_id, signal=signal, all=everyone)
 
     def pause(self, namespace: str, identifier: str, *, paused: bool) -> None:
@@ -217,6 +220,20 @@ class Tasks:
         for namespace in bundle.directories(self._root):
             for identifier in bundle.directories(os.path.join(self._root, namespace)):
                 self._reconnect(namespace, identifier)
+        self._clear_orphans()
+
+    def _clear_orphans(self) -> None:
+        """Remove shims that no bundle is about: the daemon was killed while it removed or made them."""
+        known = {self._shim_directory(task, make=False) for task in self._tasks.values()}
+        for name in bundle.directories(self._states):
+            path = os.path.join(self._states, name)
+            if path in known:
+                continue
+            try:
+                orphans.clear(self._shims, path)
+                bundle.remove_state(path)
+            except (Error, OSError) as problem:
+                self._log.error(f"cleaning up after an unknown shim in {path}: {problem}")
 
     def _reconnect(self, namespace: str, identifier: str) -> None:
         task = Task(namespace, identifier, self._bundle(namespace, identifier), self._events)
@@ -225,6 +242,7 @@ class Tasks:
             self._connect(task, address)
             for found in task.call("state", exec_id=None)["processes"]:
                 task.add(_state_of(found))
+            task.process()  # a shim without one was killed before it had made its container
         except (Error, OSError, KeyError, ValueError) as problem:
             self._recover(task, problem)
             return
@@ -233,22 +251,25 @@ class Tasks:
 
     def _recover(self, task: Task, problem: Exception) -> None:
         """A bundle without a shim: keep what is known of its end, or clean up what never ran."""
-        recorded = bundle.read_exit(self._shim_directory(task, make=False))
-        if recorded is None:
-            self._log.warn(f"removing task {task.namespace}/{task.id}, its shim is gone: {problem}")
+        directory = self._shim_directory(task, make=False)
+        recorded = bundle.read_exit(directory)
+        if recorded is None and not leftovers.exist(directory):
+            self._log.warn(f"removing task {task.namespace}/{task.id}, it never ran: {problem}")
             self._discard(task)
             return
-        task.add(
-            ProcessState(
-                "",
-                int(recorded.get("pid") or 0),
-                STOPPED,
-                Stdio(),
-                int(recorded["status"]),
-                int(recorded["exited_at"]),
-            )
-        )
+        task.detach()
         self._tasks[task.namespace, task.id] = task
+        if recorded is not None:
+            task.restore(STOPPED, recorded)
+            return
+        # Nobody has to wait for the end of what is to be killed, but those who ask for it.
+        task.restore(RUNNING, {})
+        threading.Thread(target=self._bury, args=(task,), name="leftovers", daemon=True).start()
+
+    def _bury(self, task: Task) -> None:
+        self._log.error(f"the shim of task {task.namespace}/{task.id} has gone")
+        self._remove_leftovers(task)
+        task.lost()
 
     def close(self) -> None:
         """Let go of all shims; they go on."""
@@ -267,9 +288,7 @@ class Tasks:
     def _shim_gone(self, task: Task) -> None:
         if task.ending or task.deleted or task.is_lost():
             return
-        self._log.error(f"the shim of task {task.namespace}/{task.id} has gone")
-        self._remove_leftovers(task)
-        task.lost()
+        self._bury(task)
 
     def _remove_leftovers(self, task: Task) -> None:
         """What a shim cleans up itself, unless it was killed: then its container must not go on."""

@@ -13,6 +13,11 @@ from pinnace.runc import control
 from pinnace.runc import state as states
 
 
+def exist(state: str) -> bool:
+    """Whether a container was made below a shim's directory and not removed."""
+    return bool(states.all_ids(os.path.join(state, "runc")))
+
+
 def remove(state: str) -> None:
     """Kill what runs of the containers below a shim's directory, and remove all traces of them.
 

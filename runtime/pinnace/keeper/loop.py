@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Loop:
         self._poll = select.poll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._running = True
+        self._alarm: tuple[float, Callable[[], None]] | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         # The handler does nothing; the byte that Python writes for the signal wakes poll().
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -47,6 +49,10 @@ class Loop:
         if self._callbacks.pop(fd, None) is not None:
             self._poll.unregister(fd)
 
+    def alarm(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, that much later; there is one alarm, the last one set."""
+        self._alarm = (time.monotonic() + seconds, callback)
+
     def stop(self) -> None:
         self._running = False
 
@@ -54,11 +60,23 @@ class Loop:
         """Serve until :meth:`stop`."""
         self.reap()
         while self._running:
-            for fd, events in self._poll.poll():
+            for fd, events in self._poll.poll(self._patience()):
                 # A callback before this one may have ended the connection of this one.
                 callback = self._callbacks.get(fd)
                 if callback is not None:
                     callback(events)
+            self._ring()
+
+    def _patience(self) -> float | None:
+        """Milliseconds until the alarm; ``None`` without one."""
+        if self._alarm is None:
+            return None
+        return max(0.0, self._alarm[0] - time.monotonic()) * 1000
+
+    def _ring(self) -> None:
+        if self._alarm is not None and self._alarm[0] <= time.monotonic():
+            callback, self._alarm = self._alarm[1], None
+            callback()
 
     def reap(self) -> None:
         """Take the statuses of all children that have ended by now."""

@@ -7,6 +7,7 @@ to ``<state>/exit.json``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 _SIGKILL = 9
 _END_SECONDS = 10.0
 _MAX_UNSENT = 2 * MAX_FRAME
+_LONELY_SECONDS = 20.0
+"""How long a shim without a container waits for somebody: a daemon that was killed after asking for it never comes."""
 
 
 class Wanted(NamedTuple):
@@ -112,7 +115,23 @@ class Shim:
         self._loop.watch(listener.fileno(), READ, self._accept)
 
     def run(self) -> None:
+        self._wait_for_company()
         self._loop.run()
+
+    def _wait_for_company(self) -> None:
+        if not self._processes and not self._connections:
+            self._loop.alarm(_LONELY_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        """Nobody came: go, and leave nothing, as nobody knows of us."""
+        if self._processes or self._connections:
+            return
+        self._clean()
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._wanted.state):
+                os.unlink(os.path.join(self._wanted.state, name))
+            os.rmdir(self._wanted.state)
+        self._loop.stop()
 
     # --- the container's life ----------------------------------------------------------------
 
@@ -381,6 +400,7 @@ class Shim:
             self._connections.pop(connection.sock.fileno(), None)
             connection.receiver.close_fds()
             connection.sock.close()
+            self._wait_for_company()
 
     def _answer(self, connection: Connection, request: Mapping[str, Any]) -> None:
         number, method = request.get("id"), request.get("method")

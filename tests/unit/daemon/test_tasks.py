@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -242,6 +243,40 @@ def test_bundles_without_shim_are_removed_at_start(world: World) -> None:
     world.tasks.reconnect()
     assert world.tasks.list(NS) == []
     assert world.left_behind() == []
+
+
+def test_a_shim_that_died_while_no_daemon_was_there_ends_its_processes(world: World) -> None:
+    world.create()
+    shim = world.shims.only
+    Path(shim.state, "runc", "c1").mkdir(parents=True)
+    shim.alive = False
+    world.restart()
+    world.tasks.reconnect()
+    task = world.tasks.find(NS, "c1")
+    assert task.wait("", lambda: False, 20).exit_status == LOST_STATUS
+    assert world.topics() == ["exit"]
+    assert world.tasks.delete(NS, "c1").status == LOST_STATUS
+
+
+def test_a_shim_that_never_made_its_container_is_ended(world: World) -> None:
+    world.create()
+    world.shims.only.processes.clear()
+    world.restart()
+    world.tasks.reconnect()
+    assert world.tasks.list(NS) == []
+    assert ("shutdown", {}) in world.shims.only.calls
+    assert world.left_behind() == []
+
+
+def test_a_shim_without_a_bundle_is_ended(world: World) -> None:
+    world.create()
+    shim = world.shims.only
+    Path(shim.state, "shim.sock").touch()
+    shutil.rmtree(world.root / "tasks")
+    world.restart()
+    world.tasks.reconnect()
+    assert ("shutdown", {}) in shim.calls
+    assert not Path(shim.state).exists()
 
 
 def test_a_shim_that_dies_ends_its_processes(world: World) -> None:
