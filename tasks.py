@@ -148,6 +148,7 @@ def inventory(
         "skip-tags": "not what has one of these tags",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "ask-password": "read the password to log in with from standard input, for boards that take no key",
         "verify": "run the tests of tests/board afterwards, where something changed (--no-verify: do not)",
         "junit": "write the results of these tests there as JUnit XML",
         "parallel": "boards at once",
@@ -165,6 +166,7 @@ def provision(
     skip_tags: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     verify: bool = True,
     junit: str = "",
     parallel: int = 4,
@@ -187,6 +189,7 @@ def provision(
         options=options,
         accept_new=accept_new,
         ask_sudo_password=ask_sudo_password,
+        ask_password=ask_password,
         verify=verify,
         junit=junit,
         parallel=parallel,
@@ -202,6 +205,7 @@ def provision(
         "skip-tags": "not what has one of these tags",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "ask-password": "read the password to log in with from standard input, for boards that take no key",
         "parallel": "boards at once",
     }
 )
@@ -214,6 +218,7 @@ def plan(
     skip_tags: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     parallel: int = 4,
 ) -> int:
     """Show what provision would change, as diffs; exit status 3 when something would."""
@@ -228,6 +233,7 @@ def plan(
         options=options,
         accept_new=accept_new,
         ask_sudo_password=ask_sudo_password,
+        ask_password=ask_password,
         verify=False,
         parallel=parallel,
     )
@@ -239,6 +245,7 @@ def plan(
         "inventory": "another inventory than inventory.ini",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "ask-password": "read the password to log in with from standard input, for boards that take no key",
         "parallel": "boards at once",
         "json": "print the same as JSON",
     }
@@ -249,6 +256,7 @@ def status(
     inventory: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     parallel: int = 8,
     json: bool = False,
 ) -> int:
@@ -260,6 +268,7 @@ def status(
         inventory=inventory,
         accept_new=accept_new,
         ask_sudo_password=ask_sudo_password,
+        ask_password=ask_password,
         parallel=parallel,
         as_json=json,
     )
@@ -289,6 +298,7 @@ def history(_: Context, run: str = "", host: str = "", limit: int = 20, json: bo
         "junit": "write the results there as JUnit XML",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "ask-password": "read the password to log in with from standard input, for boards that take no key",
         "reboot": "also reboot the board, and test that the stack comes back",
         "yes": "install what this machine lacks without asking",
     }
@@ -300,6 +310,7 @@ def verify(
     junit: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     reboot: bool = True,
     yes: bool = False,
 ) -> int:
@@ -312,6 +323,7 @@ def verify(
         junit=junit,
         accept_new=accept_new,
         ask_sudo_password=ask_sudo_password,
+        ask_password=ask_password,
         reboot=reboot,
         yes=assume_yes(yes),
     )

@@ -21,6 +21,7 @@ from toolkit.boards.catalogue import find
 from toolkit.boards.emulated import EmulatedBoard
 from toolkit.lab import registry
 from toolkit.paths import state_dir
+from toolkit.provision import journal
 
 pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.timeout(900)]
 
@@ -285,8 +286,8 @@ def test_plan_status_and_history_tell_of_a_drift(laptop: Laptop, bare: EmulatedB
     assert (table.returncode, "1 differ" in table.stdout) == (0, True)
     repaired = laptop.inv("provision", "--host", NAME, "--tags", "runtime", "--no-verify")
     assert "changed=1" in repaired.stderr
-    last = json.loads(laptop.inv("history", "--json", "--limit", "1").stdout)[0]
-    assert (last["command"], last["status"], last["hosts"][NAME]["changed"]) == ("provision", 0, 1)
+    last = next(journal.runs())
+    assert (last.command, last.status, last.hosts[NAME]["changed"]) == ("provision", 0, 1)
 
 
 @pytest.mark.usefixtures("provisioned")

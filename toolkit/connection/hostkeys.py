@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 
 import paramiko
-from paramiko.hostkeys import HostKeyEntry
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 
 from toolkit import console
 from toolkit.errors import HostUnreachable
@@ -47,19 +47,28 @@ class KnownHosts:
 
     def load(self, client: paramiko.SSHClient) -> None:
         """Make ``client`` strict with these keys."""
-        for path in (self._user, self.path):
-            if path.is_file():
-                client.load_system_host_keys(str(path))
         keys = client.get_host_keys()
-        for line in self._given:
-            entry = HostKeyEntry.from_line(line)
+        for line in [*_lines(self._user), *_lines(self.path), *self._given]:
+            # A line with a marker names no key to trust, and paramiko takes the marker for a name.
+            entry = None if line.startswith("@") else _entry(line)
             if entry is not None and entry.key is not None:
                 for name in entry.hostnames or []:
                     keys.add(name, entry.key.get_name(), entry.key)
         client.set_missing_host_key_policy(_Policy(self))
 
+    def check(self, name: str, key: paramiko.PKey) -> None:
+        """Raise :class:`HostUnreachable` for a key that somebody marked as revoked.
+
+        For whichever hosts it was revoked: such a key is in the wrong hands.
+        """
+        for path in (self._user, self.path):
+            revoked = (line.split() for line in _lines(path) if line.startswith("@revoked"))
+            if any(key.get_base64() in words for words in revoked):
+                raise HostUnreachable(f"the host key of {name} is revoked: {fingerprint(key)} ({path})", hint="somebody else may be in between")  # fmt: skip
+
     def decide(self, name: str, key: paramiko.PKey) -> None:
         """Add an unknown key or raise :class:`HostUnreachable`."""
+        self.check(name, key)
         with _asking:
             if not self.accept_new and not _ask(name, key):
                 raise HostUnreachable(
@@ -80,6 +89,19 @@ class KnownHosts:
             os.close(fd)
 
 
+def _lines(path: Path) -> list[str]:
+    """The lines of a known_hosts file, none where there is no file."""
+    return path.read_text(errors="replace").splitlines() if path.is_file() else []
+
+
+def _entry(line: str) -> HostKeyEntry | None:
+    """A line's names and key; a damaged line stands for nothing, as with OpenSSH."""
+    try:
+        return HostKeyEntry.from_line(line)
+    except (InvalidHostKey, paramiko.SSHException):
+        return None
+
+
 class _Policy(paramiko.MissingHostKeyPolicy):
     def __init__(self, known: KnownHosts) -> None:
         self._known = known
@@ -92,4 +114,7 @@ def _ask(name: str, key: paramiko.PKey) -> bool:
     if not (sys.stdin.isatty() and console.err.is_terminal):
         return False
     console.note(f"{name} is not known yet. Its key: {fingerprint(key)}")
-    return console.err.input("Is that the board's key? [y/N] ").strip().lower() in ("y", "yes")
+    return console.err.input("Is that the board's key? [y/N] ", markup=False).strip().lower() in (
+        "y",
+        "yes",
+    )

@@ -17,6 +17,7 @@ from paramiko.pkey import UnknownKeyType
 
 from toolkit.connection.channel import Process
 from toolkit.connection.hostkeys import KnownHosts, fingerprint
+from toolkit.connection.limits import Slot, retried
 from toolkit.connection.sudo import SudoPassword
 from toolkit.errors import HostUnreachable
 from toolkit.inventory.settings import Target
@@ -50,6 +51,7 @@ class Connection:
         self._password = password
         self._timeout = timeout
         self._fabric: Any = None
+        self._slot = Slot("")
 
     def __enter__(self) -> Connection:
         return self
@@ -61,22 +63,53 @@ class Connection:
         """Connect; raises :class:`HostUnreachable`."""
         if self._fabric is not None:
             return
-        made = self._build()
+        self._slot = Slot(_jump_host(self._build()))
+        self._slot.take(self.target.name)
         try:
-            made.open()
+            self._fabric = retried(self._connect, self._timeout)
         except HostUnreachable:
-            made.close()
+            self._slot.release()
             raise
         except (paramiko.SSHException, OSError, EOFError, ValueError) as problem:
-            made.close()
-            raise unreachable(self.target.name, made.host, problem) from problem
+            self._slot.release()
+            address = self.target.address or self.target.name
+            raise unreachable(self.target.name, address, problem) from problem
+
+    def _connect(self, password: str | None = None) -> Any:
+        """One attempt, and a second one with the login password where that is what the board wants."""
+        made = self._build(password)
+        try:
+            made.open()
+            self._check_keys(made)
+        except paramiko.SSHException as problem:
+            if not _refused(problem):
+                _close(made)
+                raise
+            wanted = password is None and not self.target.key_file and _takes_password(made)
+            _close(made)
+            if password is not None:
+                raise HostUnreachable(f"{self.target.name}: the board does not accept the user and password", hint="check ansible_user and the password") from None  # fmt: skip
+            login = self._password.login
+            if not wanted or login is None or not login.available:
+                raise
+            return self._connect(login.get(self.target.name))
+        except BaseException:
+            _close(made)
+            raise
         made.transport.set_keepalive(_KEEPALIVE_SECONDS)
-        self._fabric = made
+        return made
+
+    def _check_keys(self, made: Any) -> None:
+        hop = made
+        while isinstance(hop, fabric.Connection):
+            self._known.check(hop.host, hop.transport.get_remote_server_key())
+            hop = hop.gateway
 
     def close(self) -> None:
         if self._fabric is not None:
-            self._fabric.close()
+            _close(self._fabric)
             self._fabric = None
+            self._slot.release()
 
     def run(self, *argv: str, sudo: bool = False, timeout: float = 60, stdin: bytes = b"") -> Result:  # fmt: skip
         """Run a program and wait for it; raises :class:`HostUnreachable` when the connection ends."""
@@ -103,7 +136,7 @@ class Connection:
             raise unreachable(self.target.name, self._fabric.host, problem) from problem
         return Process(channel, self.target.name, command, self._password if root else None, timeout)  # fmt: skip
 
-    def _build(self) -> Any:
+    def _build(self, password: str | None = None) -> Any:
         """A fabric connection, strict about host keys at every hop."""
         gateway = None
         for hop in self.target.jump:
@@ -113,6 +146,10 @@ class Connection:
         if target.port:
             options["port"] = target.port
         made = self._fabric_connection(target.address or target.name, gateway=gateway, **options)
+        if password is not None:
+            made.connect_kwargs["password"] = password
+            # Every refused key counts against the board's MaxAuthTries.
+            made.connect_kwargs["look_for_keys"] = made.connect_kwargs["allow_agent"] = False
         # fabric makes hops named in ~/.ssh/config itself, and takes any host key for them.
         hop = made.gateway
         while isinstance(hop, fabric.Connection):
@@ -140,6 +177,39 @@ class Connection:
         return made
 
 
+def _close(made: Any) -> None:
+    """Close a connection and the hops that it goes through, which fabric leaves open."""
+    hop = made
+    while isinstance(hop, fabric.Connection):
+        hop.close()
+        hop = hop.gateway
+
+
+def _jump_host(made: Any) -> str:
+    """The first host on the way, empty where the way is direct."""
+    hop = made.gateway
+    while isinstance(hop, fabric.Connection) and isinstance(hop.gateway, fabric.Connection):
+        hop = hop.gateway
+    return f"{hop.host}:{hop.port}" if isinstance(hop, fabric.Connection) else ""
+
+
+def _refused(problem: paramiko.SSHException) -> bool:
+    """Whether the board wants another user or key; paramiko has its own word for having no key at all."""
+    no_key = "No authentication methods available" in str(problem)
+    return no_key or isinstance(problem, paramiko.AuthenticationException)
+
+
+def _takes_password(made: Any) -> bool:
+    """Whether the board, which refused our keys, would take a password (RFC 4252, 5.2)."""
+    try:
+        made.client.get_transport().auth_none(made.user)
+    except paramiko.BadAuthenticationType as problem:
+        return "password" in problem.allowed_types
+    except (AttributeError, EOFError, OSError, paramiko.SSHException):
+        return False
+    return False
+
+
 def _private_key(target: Target) -> paramiko.PKey:
     assert target.key_file is not None
     try:
@@ -165,7 +235,7 @@ def unreachable(name: str, address: str, problem: BaseException) -> HostUnreacha
         return HostUnreachable(
             f"{where}: the private key has a passphrase", hint="load it: ssh-add"
         )
-    if isinstance(problem, paramiko.AuthenticationException):
+    if isinstance(problem, paramiko.SSHException) and _refused(problem):
         return HostUnreachable(f"{where}: the board does not accept the user and key", hint="check ansible_user and ansible_ssh_private_key_file")  # fmt: skip
     if isinstance(problem, socket.gaierror):
         return HostUnreachable(f"{where}: the name cannot be resolved", hint="check ansible_host")

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from toolkit import console
 from toolkit.connection.hostkeys import KnownHosts
-from toolkit.connection.sudo import SudoPassword
+from toolkit.connection.sudo import SudoPassword, asked_for
 from toolkit.errors import DriftFound, HostUnreachable, PinnaceError
 from toolkit.plan.compile import check_roles
 from toolkit.provision import status as shown_status
@@ -33,6 +33,7 @@ def run(
     options: Options,
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     verify: bool = True,
     junit: str = "",
     parallel: int = PARALLEL,
@@ -44,7 +45,7 @@ def run(
     chosen = select(pattern, inventory)
     check_roles(options.roles)
     known = KnownHosts(accept_new=accept_new)
-    password = SudoPassword(ask=ask_sudo_password)
+    password = asked_for(sudo=ask_sudo_password, login=ask_password)
     notes = RunJournal("check" if options.check else "provision", by(), hosts=[host.target.name for host in chosen], roles=options.roles, tags=options.tags, skip_tags=options.skip_tags)  # fmt: skip
     options = replace(options, prefixed=len(chosen) > 1, journal=notes)
     if any(host.target.board for host in chosen):
@@ -75,13 +76,15 @@ def status(
     inventory: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     parallel: int = PARALLEL,
     as_json: bool = False,
 ) -> int:
     """Show how the hosts are; returns the exit status, in which drift does not count."""
     chosen = select(pattern, inventory)
     options = Options(check=True, status=True, prefixed=True)
-    known, password = KnownHosts(accept_new=accept_new), SudoPassword(ask=ask_sudo_password)
+    known = KnownHosts(accept_new=accept_new)
+    password = asked_for(sudo=ask_sudo_password, login=ask_password)
     results = _each(chosen, _converging(known, password, options), parallel, quiet=True)
     seen: dict[str, Seen | PinnaceError] = {}
     for name, result in results.items():

@@ -10,7 +10,7 @@ from toolkit import boards, console
 from toolkit.boards import capability
 from toolkit.connection.hostkeys import KnownHosts
 from toolkit.connection.ssh import Connection
-from toolkit.connection.sudo import SudoPassword
+from toolkit.connection.sudo import SudoPassword, asked_for
 from toolkit.errors import HostFailed, PinnaceError
 from toolkit.inventory.settings import Target
 from toolkit.paths import give_to_user, state_dir
@@ -30,13 +30,14 @@ def run(
     junit: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     reboot: bool = True,
     yes: bool = False,
 ) -> int:
     """Verify the hosts one after the other; returns the exit status."""
     chosen = select(pattern, inventory)
     known = KnownHosts(accept_new=accept_new)
-    password = SudoPassword(ask=ask_sudo_password)
+    password = asked_for(sudo=ask_sudo_password, login=ask_password)
     problems = []
     for host in chosen:
         path = junit_path(junit, host.target.name, several=len(chosen) > 1)

@@ -96,6 +96,15 @@ def test_a_changed_host_key_is_refused_with_both_fingerprints_even_with_accept_n
     assert "has changed" in problem.value.message
 
 
+def test_known_hosts_of_a_person_may_have_damaged_lines_and_markers(
+    server: Sshd, tmp_path: Path, key: Path
+) -> None:
+    user = tmp_path / "user_known_hosts"
+    authority = "@cert-authority *.lab ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA"
+    user.write_text(f"{authority}\nhost ssh-rsa !!!!\n# comment\n\nhalf\n{server.line()}\n")
+    connect(server, KnownHosts(path=tmp_path / "ours", user=user), key).open()
+
+
 def test_a_wrong_key_is_said_so(server: Sshd, known: KnownHosts, tmp_path: Path) -> None:
     known.give(server.line())
     other = tmp_path / "other"
