@@ -6,6 +6,7 @@ ends all of them, and the mounts they made vanish with the namespace. Root is ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -70,7 +71,9 @@ class Arena:
         trace: TracebackType | None,
     ) -> None:
         if self._first is not None:
-            self._first.send_signal(signal.SIGKILL)
+            # unshare ends with its child, and waits for it, where an init may take its time to.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid or self._first.pid, signal.SIGKILL)
             self._first.wait()
             if self._first.stdout:
                 self._first.stdout.close()

@@ -102,15 +102,12 @@ def expected(shape: dict[str, Any], name: str, arguments: list[int]) -> dict[str
         if name in rule["names"]
         and (rule["action"], rule.get("errnoRet")) != (default["action"], default["errnoRet"])
     ]
-    for rule in rules:
-        if not rule.get("args"):
-            return rule
     holding = [
         rule
         for rule in rules
         if all(
             _COMPARE[one["op"]](arguments[one["index"]], one["value"], one["valueTwo"])
-            for one in rule["args"]
+            for one in rule.get("args", [])
         )
     ]
     return min(holding, key=lambda rule: _STRICTEST_FIRST.index(rule["action"]), default=default)

@@ -22,6 +22,9 @@ from pinnace.linux.kernel import Kernel
 from pinnace.runc import native
 from toolkit.paths import RUNTIME
 
+both = pytest.mark.parametrize("undefended", [False, True], ids=["defended", "undefended"])
+"""An attack on the runtime as it is, and on one without that defence, where it succeeds."""
+
 
 class Attacker:
     """A process in the host's mount namespace, as one of another container with the same volume is.

@@ -70,38 +70,6 @@ def test_a_mount_target_that_climbs_out(box: Box, host: Path, volume: Path) -> N
     assert os.listdir(host) == ["secret"]
 
 
-def test_proc_that_is_a_symlink(box: Box, host: Path) -> None:
-    """CVE-2019-19921: a fake /proc would receive what is written there."""
-    (box.root / "proc").symlink_to("/fake")
-    (box.root / "fake").mkdir()
-    with pytest.raises(Error, match="must be mounted on ordinary directory"):
-        box.create("true")
-
-
-def test_sys_below_a_symlink(box: Box) -> None:
-    (box.root / "fake").mkdir()
-    (box.root / "link").symlink_to("fake")
-    box.spec["mounts"].append({"destination": "/link/sys", "type": "sysfs", "source": "sysfs"})
-    with pytest.raises(Error, match="must be mounted on ordinary directory"):
-        box.create("true")
-
-
-@pytest.mark.parametrize("target", ["/proc/self/attr", "/proc/sys/kernel", "/data"])
-def test_covering_parts_of_proc(box: Box, volume: Path, target: str) -> None:
-    """CVE-2019-16884: by name, and through a link of the image."""
-    (box.root / "data").symlink_to("/proc/sys")
-    _bind(box, volume, target)
-    with pytest.raises(InvalidArgument, match="inside /proc"):
-        box.create("true")
-
-
-def test_covering_parts_of_proc_with_a_tmpfs(box: Box) -> None:
-    (box.root / "data").symlink_to("/proc/sys")
-    box.spec["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs"})
-    with pytest.raises(InvalidArgument, match="inside /proc"):
-        box.create("true")
-
-
 def test_a_masked_path_is_not_masked_with_the_images_null(box: Box) -> None:
     """CVE-2025-31133: the container's /dev/null may be a link to what shall be shown."""
     box.spec["mounts"] = [each for each in box.spec["mounts"] if each["destination"] != "/dev"]

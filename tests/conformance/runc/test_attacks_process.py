@@ -22,12 +22,11 @@ from pinnace.linux import libc, sealed
 from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
 from pinnace.runc import create as creation
 from pinnace.runc import executable, native, process
+from tests.conformance.runc.attacker import both
 from tests.conformance.runc.conftest import Box
 from toolkit.paths import RUNTIME
 
 pytestmark = pytest.mark.root
-
-both = pytest.mark.parametrize("undefended", [False, True], ids=["defended", "undefended"])
 
 
 @both

@@ -2,7 +2,7 @@
 
     profile.py   the JSON object, checked, in numbers
     library.py   libseccomp compiles it
-    several.py   calls with several conditional rules, which libseccomp gets wrong
+    several.py   calls with several rules, which libseccomp gets wrong
     bpf.py       what is put before: calls too new for the profile do not exist (ENOSYS)
     cache.py     programs kept on disk
     loading.py   what the kernel can do, and loading

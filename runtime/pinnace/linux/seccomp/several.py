@@ -1,14 +1,15 @@
-"""Calls with several conditional rules, compiled here: libseccomp 2.5.4 merges such rules wrongly.
+"""Calls with several rules, compiled here: libseccomp 2.5.4 merges conditional ones wrongly.
 
-Two of them with NE or LT on one argument, for example, come out as one of the two. So each such call gets a block of
-instructions of its own before libseccomp's program, which decides it for good:
+Two of them with NE or LT on one argument, for example, come out as one of the two, and whether a rule without conditions
+or one with some decides depends on more than the rules. So each such call gets a block of instructions of its own before
+libseccomp's program, which decides it for good:
 
     is it this architecture and this number?   else on to the next block
     for each rule: do all of its conditions hold?   then its action
     the default action
 
 Of several rules that hold the strictest decides, in the kernel's own order of actions (seccomp(2)); of two as strict the
-first. A rule without conditions decides its call alone, as with libseccomp, and needs no block.
+first. What a profile forbids is forbidden, whatever else it says of the call.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ def choices(
                 Choice(rule.action, each) for each in alternatives(rule.conditions)
             )
     return {
-        name: sorted(each, key=lambda choice: _strictness(choice.action))
+        name: sorted(dict.fromkeys(each), key=lambda choice: _strictness(choice.action))
         for name, each in found.items()
-        if len(each) > 1 and all(choice.conditions for choice in each)
+        if len(set(each)) > 1
     }
 
 

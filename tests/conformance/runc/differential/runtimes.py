@@ -7,9 +7,8 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import termios
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from tests.conformance.runc.differential.table import Row
 from toolkit.arch import Arch
 from toolkit.arena import Arena
 from toolkit.debian import Archive
-from toolkit.paths import RUNTIME
 
 PEER_SUITE = "forky"
 """The newest release whose runc and crun start here."""
@@ -40,8 +38,11 @@ class Observed:
 class Runtime:
     """A command with runc's verbs, and where it is run."""
 
-    def __init__(self, name: str, arena: Arena, command: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, arena: Arena, command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
         self.name = name
+        self._environment = {"PATH": os.environ["PATH"], **environment}
         self._arena = arena
         self._command = command
         self._root = str(arena.scratch / "state")
@@ -61,7 +62,8 @@ class Runtime:
         try:
             seen = self._exec(row, bundle) if row.process is not None else self._run(row, bundle)
         finally:
-            self._call(bundle, ["delete", "--force", ID])
+            if os.path.exists(f"{self._root}/{ID}"):  # a run that went well has deleted it
+                self._call(bundle, ["delete", "--force", ID])
         return replace(seen, hooks=bundle.hooks_seen())
 
     def _run(self, row: Row, bundle: Bundle) -> Observed:
@@ -91,7 +93,7 @@ class Runtime:
         with open(places[0], "wb") as output, open(places[1], "wb") as error:
             done = subprocess.run(
                 self._words(words), stdin=subprocess.DEVNULL, stdout=output, stderr=error,
-                cwd=bundle.place, env=_environment(), timeout=_SECONDS, check=False,
+                cwd=bundle.place, env=self._environment, timeout=_SECONDS, check=False,
             )  # fmt: skip
         return Observed(done.returncode, *(path.read_text() for path in places))
 
@@ -103,7 +105,7 @@ class Runtime:
         try:
             with subprocess.Popen(
                 self._words(words), stdin=slave, stdout=slave, stderr=slave,
-                cwd=bundle.place, env=_environment(), start_new_session=True,
+                cwd=bundle.place, env=self._environment, start_new_session=True,
             ) as running:  # fmt: skip
                 os.close(slave)
                 text = _read_all(master).replace("\r\n", "\n")
@@ -111,11 +113,6 @@ class Runtime:
         finally:
             os.close(master)
         return Observed(status, text, "" if "== " in text else text)
-
-
-def _environment() -> dict[str, str]:
-    kept = ("PATH", "PINNACE_SECCOMP")
-    return {name: os.environ[name] for name in kept} | {"PYTHONPATH": str(RUNTIME)}
 
 
 def _read_all(master: int) -> str:
@@ -132,20 +129,32 @@ def _read_all(master: int) -> str:
 
 
 @contextlib.contextmanager
-def three() -> Iterator[dict[str, Runtime]]:
-    """Ours, runc and crun, by name. crun refuses a hybrid of both cgroup versions: none sees version 2."""
-    debian = Arch.from_machine(os.uname().machine).facts.debian
-    archive = Archive(PEER_SUITE, debian)
+def three(release: Path) -> Iterator[dict[str, Runtime]]:
+    """Ours, runc and crun, by name. crun refuses a hybrid of both cgroup versions: none sees version 2.
+
+    Ours is that of an unpacked ``release``, through a warm keeper but for what always starts cold: detached containers.
+    """
+    archive = Archive(PEER_SUITE, Arch.from_machine(os.uname().machine).facts.debian)
     commands = {
-        "ours": ("true", [sys.executable, "-m", "pinnace.cli.main", "runc"]),
+        "ours": ("true", [str(release / "bin/runc")]),
         "runc": _peer(archive, "runc", "usr/sbin/runc"),
         "crun": _peer(archive, "crun", "usr/bin/crun"),
     }
     with contextlib.ExitStack() as stack:
-        yield {
-            name: Runtime(name, stack.enter_context(Arena(_SETUP.format(more=setup))), command)
-            for name, (setup, command) in commands.items()
-        }
+        found = {}
+        for name, (setup, command) in commands.items():
+            arena = stack.enter_context(Arena(_SETUP.format(more=setup)))
+            more = _warmed(arena, release) if name == "ours" else {}
+            found[name] = Runtime(name, arena, command, more)
+        yield found
+
+
+def _warmed(arena: Arena, release: Path) -> dict[str, str]:
+    """Start a keeper in ``arena``; the environment that leads commands to it."""
+    address = "/run/keeper.sock"
+    arena.start([release / "bin/pinnace-keeper", "--address", address], log="keeper.log")
+    arena.wait_for(address, log="keeper.log")
+    return {"PINNACE_KEEPER": address, "PINNACE_SECCOMP": os.environ["PINNACE_SECCOMP"]}
 
 
 _SETUP = f"""

@@ -27,8 +27,8 @@ _ran: set[str] = set()
 
 
 @pytest.fixture(scope="module")
-def runtimes() -> Iterator[dict[str, Runtime]]:
-    with three() as found:
+def runtimes(release: Path) -> Iterator[dict[str, Runtime]]:
+    with three(release) as found:
         yield found
 
 
