@@ -68,7 +68,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bundle.unpack_here(tmp_path_factory.mktemp("release") / "files")
 
 
-_BOTH_WAYS = {"test_attacks", "test_attacks_process", "test_attacks_races", "test_container"}
+_BOTH_WAYS = {
+    "test_attacks", "test_attacks_proc", "test_attacks_process", "test_attacks_races", "test_container",
+}  # fmt: skip
 """Modules whose tests run with the native init and with Python's; the others with the native one, where it can."""
 
 
