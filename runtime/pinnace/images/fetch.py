@@ -20,7 +20,6 @@ from pinnace.images.progress import Progress
 from pinnace.registry.transport import PROGRESS
 from pinnace.spec import image as images
 from pinnace.spec.reference import Reference
-from pinnace.store.leases import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +51,6 @@ class Fetcher:
     ) -> None:
         """Any event of *stops* ends the work."""
         self._content = store.content
-        self._leases = store.leases
         self._namespace = namespace
         self._reference = reference
         self._source = Reference.parse(reference)
@@ -66,12 +64,14 @@ class Fetcher:
         limit = images.MAX_CONFIG_BYTES
         if descriptor.size > limit:
             raise DataLoss(f"{descriptor.digest} is {descriptor.size} bytes: too large")
+        # Held before it is read: a collection may run at any time.
+        self._content.hold(self._namespace, descriptor.digest, self._lease)
         try:
             data = self._content.read(self._namespace, descriptor.digest, limit)
         except (NotFound, DataLoss):
             self.blob(descriptor)
             return self._content.read(self._namespace, descriptor.digest, limit)
-        self._hold(descriptor)
+        self._note_source(descriptor)
         self._tell(progress.EXISTS, descriptor, descriptor.size)
         return data
 
@@ -83,7 +83,7 @@ class Fetcher:
         """
         writer = self._writer(_name(descriptor), descriptor)
         if writer is None:
-            self._hold(descriptor)
+            self._note_source(descriptor)
             self._tell(progress.EXISTS, descriptor, descriptor.size)
             return False
         with writer:
@@ -172,10 +172,8 @@ class Fetcher:
         finally:
             stream.close()
 
-    def _hold(self, descriptor: Descriptor) -> None:
-        """Keep what was there already, and note that this repository has it, too."""
-        held = Resource("content", str(descriptor.digest))
-        self._leases.add_resource(self._namespace, self._lease, held)
+    def _note_source(self, descriptor: Descriptor) -> None:
+        """Of what was there already: that this repository has it, too."""
         info = self._content.info(self._namespace, descriptor.digest)
         source = labels.of_source(self._source, info.labels)
         if info.labels.items() >= source.items():

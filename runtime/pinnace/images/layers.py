@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pinnace.errors import DataLoss, InvalidArgument, NotFound
+from pinnace.errors import DataLoss, InvalidArgument
 from pinnace.images import labels, progress, unpack
 from pinnace.images.extract import Target
 from pinnace.images.progress import Progress
@@ -61,9 +61,13 @@ class Unpacker:
         snapshotter: Snapshotter,
         manifest: Manifest,
         config: Config,
+        lease: str,
         report: Report,
     ) -> None:
-        """Raises InvalidArgument when manifest and config do not have the same layers."""
+        """What is there already is kept by *lease*, so that no collection takes it meanwhile.
+
+        Raises InvalidArgument when manifest and config do not have the same layers.
+        """
         if len(manifest.layers) != len(config.diff_ids):
             raise InvalidArgument(
                 f"image has {len(manifest.layers)} layers, but its config names "
@@ -75,6 +79,7 @@ class Unpacker:
         self.layers = manifest.layers
         self._config_digest = manifest.config.digest
         self._diff_ids = config.diff_ids
+        self._lease = lease
         self._report = report
         self._staged: list[StagedLayer] = []
         self.chain = images.chain_ids(config.diff_ids)
@@ -92,11 +97,7 @@ class Unpacker:
         return not self._staged and self._exists(self.chain[number])
 
     def _exists(self, chain_id: Digest) -> bool:
-        try:
-            self._snapshotter.stat(self._namespace, chain_id)
-        except NotFound:
-            return False
-        return True
+        return self._snapshotter.hold(self._namespace, chain_id, self._lease)
 
     def alone(self, number: int) -> AbstractContextManager[None]:
         """Hold it while layer *number* is unpacked and until it is recorded."""
@@ -159,10 +160,10 @@ class Unpacker:
             with disk.errors(f"flush {self._snapshotter.root}"):
                 disk.sync_file_system(self._snapshotter.root)
 
-    def record(self, lease: str) -> None:
+    def record(self) -> None:
         """Make snapshots of it, and let the config refer to them; joins a transaction."""
         if self._staged:
-            self._snapshotter.adopt(self._namespace, self._staged, lease=lease)
+            self._snapshotter.adopt(self._namespace, self._staged, lease=self._lease)
         if self.chain:
             key = f"{labels.SNAPSHOT}.{self._snapshotter.name}"
             new = {key: str(self.chain[-1])}

@@ -75,7 +75,7 @@ def import_(
         for name, root in _named(found, base, digests):
             tree = select.stored(store, namespace, root, None if all_platforms else own, name)
             _check_sizes(store, namespace, tree)
-            unpacker = _unpacker(store, namespace, tree, own, snapshotter, report, stack)
+            unpacker = _unpacker(store, namespace, tree, own, snapshotter, lease, report, stack)
             work.append((name, root, tree, unpacker if unpack else None))
         done: set[str] = set()
         for _, _, _, unpacker in work:
@@ -87,7 +87,7 @@ def import_(
             for name, root, tree, unpacker in work:
                 link(store, namespace, tree)
                 if unpacker:
-                    unpacker.record(lease)
+                    unpacker.record()
                 plain = root._replace(annotations={})
                 made.append(store.images.put(namespace, Image(name, plain, image_labels or {})))
     for image in made:
@@ -114,6 +114,7 @@ def _unpacker(
     tree: Tree,
     platform: Platform,
     snapshotter: str,
+    lease: str,
     report: Report,
     stack: ExitStack,
 ) -> Unpacker | None:
@@ -122,7 +123,7 @@ def _unpacker(
         return None
     backend = store.snapshotter(snapshotter)
     manifest, config = tree.manifests[number][1], tree.configs[number]
-    made = Unpacker(store, namespace, backend, manifest, config, report)
+    made = Unpacker(store, namespace, backend, manifest, config, lease, report)
     stack.callback(made.discard)
     return made
 

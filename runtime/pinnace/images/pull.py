@@ -66,7 +66,7 @@ def pull(
         with store.db.transaction():
             link(store, namespace, tree)
             if unpacker:
-                unpacker.record(work.lease)
+                unpacker.record()
             made = store.images.put(namespace, Image(name or reference, root, image_labels or {}))
     report(Progress(progress.SAVED, made.name, root.size, root.size, root))
     return made
@@ -110,6 +110,7 @@ class _Work:
             self._store.snapshotter(snapshotter),
             tree.manifests[number][1],
             tree.configs[number],
+            self.lease,
             self._report,
         )
         self._stack.callback(made.discard)

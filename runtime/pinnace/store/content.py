@@ -66,6 +66,14 @@ class ContentStore:
         ).fetchone()
         return None if row is None else _decode(row)
 
+    def hold(self, namespace: str, digest: str, lease: str) -> bool:
+        """Let *lease* keep the blob from the collector; False when there is none."""
+        with self.db.transaction(durable=False) as tx:
+            if self._find(tx, namespace, digest) is None:
+                return False
+            add_to_lease(tx, namespace, lease, "content", str(digest))
+        return True
+
     def intact(self, namespace: str, digest: str) -> bool:
         """Whether the namespace has the blob and its file has the recorded size."""
         with self.db.read() as tx:

@@ -328,6 +328,14 @@ class Snapshotter:
         with disk.errors(f"remove snapshot directory {number}"):
             self.discard(self.directory(number))
 
+    def hold(self, namespace: str, key: str, lease: str) -> bool:
+        """Let *lease* keep the snapshot from the collector; False when there is none."""
+        with self.db.transaction(durable=False) as tx:
+            if self._row(tx, namespace, key) is None:
+                return False
+            add_to_lease(tx, namespace, lease, f"snapshots/{self.name}", key)
+        return True
+
     def stat(self, namespace: str, key: str) -> Info:
         """The record; raises NotFound."""
         with self.db.read() as tx:
