@@ -14,6 +14,7 @@ from pinnace.daemon import plugins, sandbox
 from pinnace.daemon.catalog import Catalog
 from pinnace.daemon.collector import Collector
 from pinnace.daemon.events import Exchange
+from pinnace.daemon.restart import Monitor
 from pinnace.daemon.settings import SETTINGS, seconds
 from pinnace.daemon.streams import Streams
 from pinnace.daemon.tasks import Tasks
@@ -52,20 +53,30 @@ class Daemon:
             self.events,
             log,
         )
+        self._restart = Monitor(
+            self.store,
+            self.catalog,
+            self.tasks,
+            self.events,
+            log,
+            seconds(config.text("restart_interval")) or 10.0,
+        )
         self.streams: Streams[Any] = Streams()
         self._sandbox_image = threading.Thread(target=self._import_sandbox_image, daemon=True)
         self.uuid = self._read_uuid()
 
     def start(self) -> None:
-        """Connect to the shims of an earlier daemon and begin to collect garbage."""
+        """Connect to the shims of an earlier daemon, start what is to run, and begin to collect garbage."""
         self.tasks.reconnect()
         self.collector.start()
+        self._restart.start()
         self._sandbox_image.start()
 
     def stop(self) -> None:
         """Let go of everything; containers go on."""
         if self._sandbox_image.is_alive():
             self._sandbox_image.join()
+        self._restart.stop()
         self.collector.stop()
         self.tasks.close()
         self.store.close()

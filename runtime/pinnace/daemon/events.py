@@ -56,14 +56,15 @@ class Subscription:
                 self._events.append(event)
             self._changed.notify_all()
 
-    def next(self) -> Event | None:
-        """Wait for the next event; ``None`` when the subscription was closed.
+    def next(self, timeout: float | None = None) -> Event | None:
+        """Wait for the next event; ``None`` when the subscription was closed, or none came in ``timeout`` seconds.
 
         Raises ResourceExhausted when events had to be dropped.
         """
         with self._changed:
             while not self._events and not self._closed and not self._lost:
-                self._changed.wait()
+                if not self._changed.wait(timeout):
+                    return None
             if self._events:
                 return self._events.popleft()
             if self._lost:

@@ -35,6 +35,7 @@ _PLAIN = {
     "io.containerd.gc.v1": ("scheduler",),
     "io.containerd.event.v1": ("exchange",),
     "io.containerd.lease.v1": ("manager",),
+    "io.containerd.monitor.container.v1": ("restart",),
     "io.containerd.streaming.v1": ("manager",),
 }
 _GRPC = (

@@ -20,6 +20,8 @@ _IMAGES = ("plugins", "io.containerd.cri.v1.images")
 _RUNTIME = ("plugins", "io.containerd.cri.v1.runtime")
 _TRANSFER = ("plugins", "io.containerd.transfer.v1.local")
 _GC = ("plugins", "io.containerd.gc.v1.scheduler")
+_RESTART = ("plugins", "io.containerd.monitor.container.v1.restart")
+_RESTART_2 = ("plugins", "io.containerd.internal.v1.restart")
 _CERTS = "/etc/pinnace/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d"
 
 
@@ -124,6 +126,8 @@ _ALL = (
             (("plugins", "io.pinnace.keeper", "address"),), _socket),
     Setting("gc_schedule_delay", "string", "500ms", _of(_GC, "schedule_delay"), _duration),
     Setting("gc_startup_delay", "string", "100ms", _of(_GC, "startup_delay"), _duration),
+    Setting("restart_interval", "string", "10s",
+            _of(_RESTART, "interval", (*_RESTART_2, "interval")), _duration),
     Setting("transfer_config_path", "string", _CERTS, _of(_TRANSFER, "config_path")),
     Setting("max_concurrent_downloads", "integer", 3,
             _of(_TRANSFER, "max_concurrent_downloads", (*_IMAGES, "max_concurrent_downloads"),
