@@ -4,6 +4,7 @@
     ├── UsageError               exit 1   a wrong flag, an unknown host, a bad file of ours
     ├── MissingPrerequisite      exit 1   this machine lacks something a step needs
     ├── HostFailed               exit 2   a board refused or failed a step
+    │   └── NoPython             exit 2   a board has no Python for the agent to run on
     ├── DriftFound               exit 3   --check found something to change
     ├── HostUnreachable          exit 4   no connection could be made
     └── MaxFailExceeded          exit 8   too many boards failed; the rest was not touched
@@ -41,6 +42,10 @@ class HostFailed(PinnaceError):
     """A board was reached, and a step on it failed."""
 
     exit_code = 2
+
+
+class NoPython(HostFailed):
+    """A board has no Python for the agent to run on."""
 
 
 class DriftFound(PinnaceError):

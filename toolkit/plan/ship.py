@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 
-from toolkit.errors import HostFailed
+from toolkit.errors import HostFailed, NoPython
 from toolkit.paths import PROJECT
 from toolkit.resources import Content
 
@@ -22,6 +22,8 @@ PACKAGE = "toolkit.agent"
 # Modules come from a mapping of names to sources; a package is a name that others begin with.
 _BOOTSTRAP = """
 import json, sys, zlib
+if sys.version_info < (3, 9):
+    sys.exit('Python 3.9 or later is needed, this is %d.%d' % sys.version_info[:2])
 from importlib.machinery import ModuleSpec
 class Sources:
     def __init__(self, sources):
@@ -144,7 +146,7 @@ class Agent:
         status = self._pipe.wait()
         said = self._pipe.stderr().decode("utf-8", "replace").strip().splitlines()
         if status == 127 and "not found" in (said[-1] if said else "not found"):
-            return HostFailed(f"{self._host}: no Python there", hint="on the board: apt-get install python3; or set ansible_python_interpreter")  # fmt: skip
+            return NoPython(f"{self._host}: no Python there", hint="on the board: apt-get install python3; or set ansible_python_interpreter")  # fmt: skip
         if status in (-1, 139):
             return HostFailed(f"{self._host}: the agent was killed by a signal (an emulated board: the emulator may have crashed)", hint="run again")  # fmt: skip
         return self._broken(f"it ended with status {status}: {said[-1] if said else 'no output'}")

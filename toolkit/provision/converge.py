@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import shlex
 import socket
 import time
 import uuid
@@ -24,13 +23,11 @@ from toolkit.inventory.settings import Settings, Target
 from toolkit.plan import ship
 from toolkit.plan.compile import compile_plan
 from toolkit.plan.model import Plan
-from toolkit.provision import hosts, status
+from toolkit.provision import bootstrap, hosts, status
 from toolkit.provision.journal import RunJournal
 from toolkit.provision.report import Report
 from toolkit.provision.status import Seen
 
-_SILENCE_SECONDS = 1900.0
-"""Longer than the longest thing the agent does without a word (installing packages)."""
 _REBOOT_SECONDS = 300.0
 _RUNS = 4
 """Times that a plan is sent: a reboot in its middle takes another."""
@@ -108,10 +105,11 @@ class Converge:
     def _once(self, target: Target) -> tuple[dict[str, Any], Plan]:
         """One connection, one agent, the whole plan; how it ended."""
         with Connection(target, self._known, self._password) as connection:
-            command = shlex.join(ship.command(target.python))
-            with connection.start(command, sudo=True, timeout=_SILENCE_SECONDS) as pipe:
-                agent = ship.Agent(target.name, pipe)
-                facts = agent.hello()
+            install = not self._options.check
+            with bootstrap.agent(connection, install=install, prefix=self._prefix) as (
+                agent,
+                facts,
+            ):
                 self._may_provision(facts)
                 plan = self._plan(facts)
                 return self._apply(agent, plan), plan

@@ -18,10 +18,11 @@ from toolkit.connection.hostkeys import KnownHosts
 from toolkit.connection.limits import PER_JUMP_HOST
 from toolkit.connection.ssh import Connection
 from toolkit.connection.sudo import LoginPassword, SudoPassword
-from toolkit.errors import HostUnreachable
+from toolkit.errors import HostUnreachable, NoPython
 from toolkit.inventory.settings import Target
 from toolkit.paths import PROJECT
 from toolkit.plan import ship
+from toolkit.provision import bootstrap
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 
@@ -247,3 +248,15 @@ def test_a_board_whose_key_changed_is_refused(board: Sshd, home: Path, key: Path
     trusted.accept_new = True
     with pytest.raises(HostUnreachable, match="has changed: known is ED25519 SHA256:"):
         Connection(target(board, key), trusted, SudoPassword()).open()
+
+
+def test_a_board_without_python_gets_it_first(board: Sshd, home: Path, key: Path) -> None:
+    trusted = known(home, f"[127.0.0.1]:{board.port} {board.host_key}")
+    apt = '#!/bin/sh\\n[ "$1" = install ] && [ -e /run/lists ] && exec mv /srv/python3 /usr/bin/python3\\n[ "$1" = update ] && exec touch /run/lists\\nexit 100\\n'
+    board.sh(f"mv /usr/bin/python3 /srv/; printf '{apt}' >/usr/local/bin/apt-get; chmod +x /usr/local/bin/apt-get")  # fmt: skip
+    with Connection(target(board, key), trusted, SudoPassword(known=PASSWORD)) as connection:
+        with pytest.raises(NoPython), bootstrap.agent(connection, install=False):
+            pass
+        with bootstrap.agent(connection, install=True) as (agent, facts):
+            agent.leave()
+            assert facts["python"] == "3.11"

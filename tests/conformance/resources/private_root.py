@@ -17,13 +17,14 @@ import stat
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from pinnace.linux import kernel
 from pinnace.linux import mount as mounts
+from tests.unit.agent.board import Pipes
 from toolkit.agent.kinds import machine as machine_kinds
 from toolkit.agent.main import Agent
 from toolkit.agent.system import System
@@ -190,10 +191,19 @@ def _prepare(kill_at: int) -> None:
         sys.addaudithook(step)
 
 
-def converge(resources: Iterable[Resource], *, mode: str = "apply", kill_at: int = 0) -> list[dict[str, Any]]:  # fmt: skip
-    """All events of one run; raises :class:`Killed` when the agent was killed before its ``kill_at``-th write."""
+def converge(
+    resources: Iterable[Resource],
+    *,
+    mode: str = "apply",
+    kill_at: int = 0,
+    python: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """All events of one run, in a forked process, or in that of another ``python``.
+
+    Raises :class:`Killed` when the agent was killed before its ``kill_at``-th write.
+    """
     plan = make(Planned("test", resource) for resource in resources)
-    pipes = _Pipes(kill_at)
+    pipes = Pipes(Path("/"), python) if python else _Pipes(kill_at)
     try:
         agent = ship.Agent("board", pipes)
         agent.hello()

@@ -7,7 +7,7 @@ import grp
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ OWNER = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 class Pipes:
     """The agent's streams, as an SSH channel would carry them."""
 
-    def __init__(self, root: Path) -> None:
-        command = [*ship.command(sys.executable), str(root)]
+    def __init__(self, root: Path, python: Sequence[str] = (sys.executable,)) -> None:
+        """``python``: the words that start an interpreter."""
+        command = [*python, *ship.command("")[1:], str(root)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
