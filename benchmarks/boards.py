@@ -2,6 +2,8 @@
 
 * ``create-cold``: ``./inv board create`` with empty caches, downloads and all; beside mmdebstrap, which makes a root
   file system of the same packages and runs their maintainer scripts.
+* ``start-first``: with the same caches the first start of a full-system board, which boots it to be kept and then
+  restores it. Nobody else does that.
 * ``start-cached``: a new board, from its cached root or image to an SSH login; beside systemd-nspawn, which boots the
   same root until its SSH server has started.
 * ``restore``: a full-system board back to its snapshot, until a command has run on it. Nobody else does that.
@@ -46,7 +48,7 @@ def run() -> list[Result]:
 
 
 def _of_board(board: Board, kind: str) -> Iterator[Result]:
-    yield _create_cold(board, kind)
+    yield from _cold(board, kind)
     try:
         if board.tier == "system":
             yield from _of_machine(board, kind)
@@ -62,19 +64,27 @@ def _timed(action: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def _create_cold(board: Board, kind: str) -> Result:
+def _cold(board: Board, kind: str) -> Iterator[Result]:
     """Once each: it is about minutes, and mostly about the network."""
+    first = None
     with _empty() as place:
         environment = {**os.environ, "XDG_CACHE_HOME": str(place / "cache"), "XDG_STATE_HOME": str(place / "state"), "CI": "true"}  # fmt: skip
         words = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "board"]
-        with console.step(f"create {kind} with empty caches"):
-            ours = _timed(lambda: _run([*words, "create", board.name], environment))
-        _run([*words, "destroy", board.name], environment)
+        try:
+            with console.step(f"create {kind} with empty caches"):
+                ours = _timed(lambda: _run([*words, "create", board.name], environment))
+            if board.tier == "system":
+                with console.step(f"start {kind} for the first time"):
+                    first = _timed(lambda: _run([*words, "start", board.name], environment))
+        finally:
+            _run([*words, "destroy", board.name], environment)
         theirs = None
         if board.tier == "native" or os.environ.get("PINNACE_BENCH_FULL") == "1":
             with console.step(f"mmdebstrap for {kind}"):
                 theirs = _timed(lambda: _run(_mmdebstrap(board, place / "root"), environment))
-    return Result(f"create-cold {kind}", "mmdebstrap" if theirs else "", ours, theirs, "s")
+    yield Result(f"create-cold {kind}", "mmdebstrap" if theirs else "", ours, theirs, "s")
+    if first is not None:
+        yield Result(f"start-first {kind}", "", first, None, "s")
 
 
 def _mmdebstrap(board: Board, target: Path) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import threading
 from io import BytesIO
 from pathlib import Path
@@ -249,3 +250,54 @@ def test_a_hung_board_is_reported_with_the_end_of_its_console(tmp_path: Path) ->
     log.write_bytes(b"first\r\n" + b"x\n" * 3000 + b"\x1b[1mOops\x1b[0m\r\nKernel panic\r\n\n")
     assert login.last_words(log).endswith("x | x | x | [1mOops[0m | Kernel panic")
     assert login.last_words(tmp_path / "none").endswith("nothing")
+
+
+class Silent(SystemBoard):
+    """A board that says on its console what is in a file, and answers nobody."""
+
+    def __init__(self, log: Path) -> None:
+        self.name, self._log = "sys-arm64", log
+
+    @property
+    def console(self) -> Path:
+        return self._log
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("Booting Linux\n", "takes no command after 0 s .*Booting Linux"),
+        ("Booting Linux\n---[ end Kernel panic - not syncing: x\n", "gave up.*not syncing: x"),
+        ("---[ end Kernel panic\nBooting Linux\nagain\n", "takes no command.*again"),
+    ],
+)
+def test_waiting_for_a_board_that_does_not_start_ends(
+    said: str, problem: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "console.log"
+    log.write_text(said)
+    run = run_of(tmp_path, os.getpid(), start_time(os.getpid()))
+    with pytest.raises(PinnaceError, match=problem):
+        login.wait(Silent(log), run, 0.2)
+
+
+def test_a_board_is_asked_when_its_console_says_that_the_server_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "console.log"
+    asked: list[int] = []
+    run = run_of(tmp_path, os.getpid(), start_time(os.getpid()))
+
+    def greets(port: int, seconds: float) -> bool:
+        asked.append(port)
+        return True
+
+    monkeypatch.setattr(login, "_greets", greets)
+    monkeypatch.setattr(login, "command", lambda *_: subprocess.CompletedProcess([], 0, "", ""))
+    log.write_text("Booting Linux\n[  OK  ] Starting ssh.service\n")
+    with pytest.raises(PinnaceError):
+        login.wait(Silent(log), run, 0.2)
+    assert asked == []
+    log.write_text("Booting Linux\n[  OK  ] Started \x1b[0;1;39mssh.service\x1b[0m - OpenBSD\n")
+    login.wait(Silent(log), run, 5)
+    assert asked == [20022]

@@ -21,6 +21,9 @@ _LAST_LINES = 5
 
 _STARTED = re.compile(rb"Started [^\n]*ssh\.service|login: ")
 
+_PANIC = b"end Kernel panic"
+"""The last line of a kernel that does not restart by itself."""
+
 _BLIND_SECONDS = 10.0
 """After this long a board is asked also when its console says nothing: its command line may be ``quiet``."""
 
@@ -39,7 +42,7 @@ fi'
 def wait(board: SystemBoard, run: Run, seconds: float) -> None:
     """Return when the board has taken a command, which also sets its clock and name.
 
-    Raises :class:`PinnaceError` with the end of its console when it ends or ``seconds`` pass.
+    Raises :class:`PinnaceError` with the end of its console when it ends, its kernel gives up or ``seconds`` pass.
     """
     deadline = time.monotonic() + seconds
     problem, door = "no answer", _Door(board.console, run)
@@ -48,6 +51,10 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
             log = (board.console.parent / "supervisor.log").read_text(errors="replace")
             raise PinnaceError(
                 f"{board.name} ended: {last_line(log)}", hint=last_words(board.console)
+            )
+        if _PANIC in _last_boot(board.console):
+            raise PinnaceError(
+                f"the kernel of {board.name} gave up; it was ended", hint=last_words(board.console)
             )
         if not door.opens():
             continue
@@ -81,7 +88,7 @@ class _Door:
             found = self._run.ready.exists()
         else:
             blind = time.monotonic() - self._asked > _BLIND_SECONDS
-            found = (blind or _has_started(self._log)) and self._greets()
+            found = bool(blind or _STARTED.search(_last_boot(self._log))) and self._greets()
         if not found:
             time.sleep(0.02 if self._run.incoming else 0.1)
         return found
@@ -95,10 +102,10 @@ class _Door:
         return found
 
 
-def _has_started(log: Path) -> bool:
-    """Whether the console says of the last boot that the SSH server runs, or that somebody may log in."""
+def _last_boot(log: Path) -> bytes:
+    """What the console says of the last boot, or the end of that."""
     text = _end_of(log, 1 << 16)
-    return bool(_STARTED.search(text, text.rfind(b"Booting Linux") + 1))
+    return text[text.rfind(b"Booting Linux") + 1 :]
 
 
 def settle(board: SystemBoard) -> None:
