@@ -3,7 +3,7 @@
 Three images of 300 MB each, which are hard for different parts: ``large`` (one layer), ``many-layers`` (20 of
 15 MB) and ``small-files`` (30,000 files). ``pull-*`` is download and unpack from a registry on this machine;
 ``push``, ``export`` and ``import`` are of the one with many layers. Each has four rows: wall time, CPU time of
-client and daemon, peak memory of both together, and what was written to disk.
+client and daemon, peak memory of both together (PSS: what is shared counts once), and what was written to disk.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run() -> list[Result]:
                 step.detail = f"{len(names)} images, both stacks in turn"
                 plan = {
                     "stacks": {name: asdict(stack) for name, stack in pair.stacks.items()},
-                    "images": names, "empty": empty.host, "rounds": ROUNDS, "work": str(scratch),
+                    "images": names, "empty": empty.host, "empty_data": str(empty.data / "docker"), "rounds": ROUNDS, "work": str(scratch),
                 }  # fmt: skip
                 path = scratch / "plan.json"
                 path.write_text(json.dumps(plan))

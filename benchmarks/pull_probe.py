@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_SAMPLE_SECONDS = 0.05
 
 
 def used(pids: list[int]) -> tuple[float, int]:
@@ -29,35 +32,67 @@ def used(pids: list[int]) -> tuple[float, int]:
     return seconds, written
 
 
-def forget_peaks(pids: list[int]) -> None:
-    for pid in pids:
-        with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")  # proc(5): resets the peak resident set
+class Memory:
+    """Watches what processes and all that they start take, and remembers the most."""
+
+    def __init__(self, pids: list[int]) -> None:
+        self.peak = 0.0
+        self._pids = pids
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def stop(self) -> float:
+        """The peak in MiB, with memory that several share counted once (proc(5), Pss)."""
+        self._over.set()
+        self._thread.join()
+        return self.peak / 1024
+
+    def _watch(self) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            self.peak = max(self.peak, sum(map(share, family(self._pids))))
 
 
-def peak(pids: list[int]) -> float:
-    """The highest resident set of each process since, together, MiB."""
-    total = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/status", encoding="ascii") as file:
-            total += sum(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
-    return total / 1024
+def family(pids: list[int]) -> list[int]:
+    """The processes and their descendants."""
+    found = []
+    todo = list(pids)
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                    todo += map(int, file.read().split())
+        except OSError:
+            continue  # it ended
+    return found
+
+
+def share(pid: int) -> int:
+    """KiB of a process, shared pages divided among those who have them; 0 once it has ended."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith("Pss:")), 0)
+    except OSError:
+        return 0
 
 
 def measure(stack: dict[str, Any], words: list[str]) -> dict[str, float]:
     """Run one command of the stack's ctr: wall and CPU seconds, peak memory and bytes written."""
     os.sync()
-    forget_peaks(stack["pids"])
     seconds, written = used(stack["pids"])
     started = time.perf_counter()
     process = subprocess.Popen(
         [*stack["ctr"], *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
+    memory = Memory([*stack["pids"], process.pid])
     assert process.stderr is not None
     complaint = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - started
+    most = memory.stop()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(words)}: {complaint.decode(errors='replace').strip()}")
@@ -66,7 +101,7 @@ def measure(stack: dict[str, Any], words: list[str]) -> dict[str, float]:
     return {
         "wall": wall,
         "cpu": usage.ru_utime + usage.ru_stime + after - seconds,
-        "memory": usage.ru_maxrss / 1024 + peak(stack["pids"]),
+        "memory": most,
         "written": (written_after - written + usage.ru_oublock * 512) / (1 << 20),
     }
 
@@ -77,11 +112,15 @@ def must(stack: dict[str, Any], words: list[str]) -> None:
         raise SystemExit(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
-def shape(stack: dict[str, Any], image: str, copy: str, work: str) -> dict[str, dict[str, float]]:
-    """Everything with one image, from nothing back to nothing; ``copy`` is a name in an empty repository."""
+def shape(
+    stack: dict[str, Any], image: str, copy: str, plan: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Everything with one image, from nothing back to nothing; ``copy`` is a name in a registry that is emptied."""
+    work = plan["work"]
     archive = os.path.join(work, "archive.tar")
     found = {"pull": measure(stack, ["images", "pull", "--plain-http", image])}
     found["export"] = measure(stack, ["images", "export", archive, image])
+    shutil.rmtree(plan["empty_data"], ignore_errors=True)
     found["push"] = measure(stack, ["images", "push", "--plain-http", copy, image])
     must(stack, ["images", "rm", "--sync", image])
     found["import"] = measure(stack, ["images", "import", archive])
@@ -100,7 +139,7 @@ def main(path: str) -> None:
             names = list(stacks) if number % 2 == 0 else list(reversed(stacks))
             for name in names:
                 copy = f"{plan['empty']}/{name}{number}/{image.rpartition('/')[2]}"
-                for operation, values in shape(stacks[name], image, copy, plan["work"]).items():
+                for operation, values in shape(stacks[name], image, copy, plan).items():
                     measured.append({"stack": name, "image": image, "operation": operation, **values})  # fmt: skip
     print(json.dumps(measured))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.errors import Aborted, FailedPrecondition, InvalidArgument, Unimplemented
 from pinnace.images import convert, progress, select, streams
-from pinnace.images.fetch import Downloads
+from pinnace.images.jobs import Jobs
 from pinnace.images.progress import Progress
 from pinnace.images.transports import base
 from pinnace.images.transports.base import Blob, Document
@@ -211,7 +211,7 @@ class _Copy:
 
     def _run(self, jobs: Sequence[Callable[[], bool]]) -> None:
         parallel = self._options.parallel if self._target.parallel else 1
-        downloads = Downloads(jobs, parallel, self._stop)
+        downloads = Jobs(jobs, parallel, self._stop)
         try:
             for number in range(len(jobs)):
                 downloads.result(number)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pinnace.errors import ResourceExhausted
 from pinnace.images import labels, progress, select
-from pinnace.images.fetch import Downloads, Fetcher
+from pinnace.images.fetch import Fetcher
+from pinnace.images.jobs import Jobs
 from pinnace.images.layers import Unpacker
 from pinnace.images.progress import Progress
 from pinnace.spec import platform as platforms
@@ -122,7 +123,7 @@ class _Work:
         for _, manifest in tree.manifests:
             wanted.update({layer.digest: layer for layer in manifest.layers})
         jobs = [partial(self.fetcher.blob, layer) for layer in wanted.values()]
-        downloads = Downloads(jobs, parallel, self._halt)
+        downloads = Jobs(jobs, parallel, self._halt)
         numbers = {digest: number for number, digest in enumerate(wanted)}
         try:
             if unpacker:
@@ -138,9 +139,7 @@ class _Work:
             raise
         downloads.finish()
 
-    def _unpack(
-        self, unpacker: Unpacker, numbers: Mapping[Digest, int], downloads: Downloads
-    ) -> None:
+    def _unpack(self, unpacker: Unpacker, numbers: Mapping[Digest, int], downloads: Jobs) -> None:
         for number in range(unpacker.first, len(unpacker.layers)):
             self._stack.enter_context(unpacker.alone(number))
             if unpacker.taken(number):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
 
-from pinnace.errors import DataLoss, InvalidArgument, NotFound
+from pinnace.errors import Aborted, DataLoss, InvalidArgument, NotFound
 from pinnace.images import labels, progress, select
+from pinnace.images.jobs import Jobs
 from pinnace.images.progress import Progress
 from pinnace.spec import image as images
 from pinnace.spec.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pinnace.images.progress import Report
     from pinnace.registry.resolver import Resolver
@@ -42,10 +45,8 @@ def push(
         root = tree.manifests[0][0]
         tree.indexes.clear()
     job = _Push(store, namespace, ref, resolver, report)
-    for _, manifest in tree.manifests:
-        for item in (*manifest.layers, manifest.config):
-            if not images.is_foreign(item.media_type):
-                job.send(str(ref), item)
+    blobs = [item for _, manifest in tree.manifests for item in (*manifest.layers, manifest.config)]
+    job.send_all(str(ref), [item for item in blobs if not images.is_foreign(item.media_type)])
     documents = [descriptor for descriptor, _ in (*tree.manifests, *reversed(tree.indexes))]
     job.check_complete(tree.indexes, {item.digest for item in documents})
     for item in documents:
@@ -53,6 +54,10 @@ def push(
             job.send(f"{ref.locator}@{item.digest}", item)
     job.send(str(ref), root)
     return root
+
+
+_PARALLEL = 3
+"""Uploads at a time, as downloads."""
 
 
 class _Push:
@@ -64,7 +69,7 @@ class _Push:
         self._ref = ref
         self._resolver = resolver
         self._report = report
-        self._sent: set[str] = set()
+        self._stop = threading.Event()
 
     def check_complete(
         self, indexes: list[tuple[Descriptor, images.Index]], present: set[str]
@@ -77,24 +82,40 @@ class _Push:
                 hint="pull it with --all-platforms, or push with --platform",
             )
 
-    def send(self, reference: str, descriptor: Descriptor) -> None:
-        """Upload one piece of content, once."""
-        if descriptor.digest in self._sent:
-            return
+    def send_all(self, reference: str, descriptors: Sequence[Descriptor]) -> None:
+        """Upload blobs, several at a time, each once; raises what the first that fails raises."""
+        wanted = {descriptor.digest: descriptor for descriptor in descriptors}
+        jobs = Jobs(
+            [partial(self.send, reference, item) for item in wanted.values()], _PARALLEL, self._stop
+        )
+        try:
+            for number in range(len(wanted)):
+                jobs.result(number)
+        finally:
+            jobs.finish()
+
+    def send(self, reference: str, descriptor: Descriptor) -> bool:
+        """Upload one piece of content; False when the registry had it."""
+        self._check()
         self._tell(progress.UPLOADING, descriptor, 0)
         try:
-            self._resolver.push(
+            sent = self._resolver.push(
                 reference,
                 descriptor,
-                lambda: self._content.open(self._namespace, descriptor.digest),
+                lambda: _Blob(self._content.open(self._namespace, descriptor.digest), self._check),
                 source=self._source(descriptor),
             )
         except (InvalidArgument, DataLoss):
             # Registries refuse bytes of another digest; that is the reason if the copy here is damaged.
             self._content.examine(descriptor.digest)
             raise
-        self._sent.add(descriptor.digest)
         self._tell(progress.UPLOADED, descriptor, descriptor.size)
+        return sent
+
+    def _check(self) -> None:
+        """Raise Aborted once another upload failed."""
+        if self._stop.is_set():
+            raise Aborted(f"{self._ref}: stopped, as another upload failed")
 
     def _source(self, descriptor: Descriptor) -> str:
         """Another repository of the same registry that the content came from."""
@@ -105,6 +126,21 @@ class _Push:
     def _tell(self, event: str, descriptor: Descriptor, offset: int) -> None:
         name = str(descriptor.digest)
         self._report(Progress(event, name, offset, descriptor.size, descriptor))
+
+
+class _Blob:
+    """A blob that is being uploaded, until *check* raises."""
+
+    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
+        self._file = file
+        self._check = check
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._check()
+        return self._file.read(size)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _children(indexes: list[tuple[Descriptor, images.Index]]) -> Iterator[Descriptor]:

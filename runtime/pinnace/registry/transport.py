@@ -36,6 +36,8 @@ _ATTEMPTS = 5
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 60.0
 _REDIRECTS = 5
+_BLOCK_BYTES = 1 << 17
+"""Bytes of an upload that are read and sent at a time; http.client takes 8 KiB by itself."""
 CONNECTIONS = 8
 """Requests to one address that are under way at a time: registries refuse clients with more."""
 _IDLE = 4
@@ -316,13 +318,20 @@ class Client:
             # Storage that a private registry redirects to has its CA, but gets no certificate of ours.
             context = tls.context(self.host if own else self.host._replace(client=()))
             connection = http.client.HTTPSConnection(
-                target.host, target.port, timeout=self.host.dial_timeout, context=context
+                target.host,
+                target.port,
+                timeout=self.host.dial_timeout,
+                context=context,
+                blocksize=_BLOCK_BYTES,
             )
             if proxy:
                 connection.set_tunnel(address.host, address.port, proxy.headers)
         else:
             connection = http.client.HTTPConnection(
-                target.host, target.port, timeout=self.host.dial_timeout
+                target.host,
+                target.port,
+                timeout=self.host.dial_timeout,
+                blocksize=_BLOCK_BYTES,
             )
         connection.connect()
         if connection.sock is not None:
