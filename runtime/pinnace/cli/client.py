@@ -15,7 +15,7 @@ from pinnace.api.client import Channel
 from pinnace.api.codec import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from pinnace.api.client import Call as Stream
     from pinnace.api.method import Method
@@ -83,7 +83,9 @@ class Client:
                 milliseconds = (time.monotonic() - started) * 1000
                 sys.stderr.write(f"DEBUG {method.path} {milliseconds:.1f} ms\n")
 
-    def read(self, method: Method[Request, Response], request: Request) -> Iterator[Response]:
+    def read(
+        self, method: Method[Request, Response], request: Request
+    ) -> Generator[Response, None, None]:
         """One request, many answers."""
         if self.debug:
             sys.stderr.write(f"DEBUG {method.path} (stream)\n")

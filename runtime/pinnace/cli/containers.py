@@ -159,7 +159,7 @@ def parse_labels(words: Sequence[str]) -> dict[str, str]:
 
 
 def image_contents(
-    client: Client, image_name: str, platform_name: str, snapshotter: str
+    client: Client, image_name: str, platform_name: str, snapshotter: str, *, sync_fs: bool = False
 ) -> images.Contents:
     """What is in an image for a platform, unpacked into ``snapshotter`` if it is not yet."""
     from pinnace.cli import unpack
@@ -168,7 +168,7 @@ def image_contents(
     wanted = platform.parse(platform_name) if platform_name else None
     image = images.get(client, image_name)
     contents = images.contents(client, image, wanted)
-    unpack.ensure(client, contents, snapshotter)
+    unpack.ensure(client, contents, snapshotter, sync_fs=sync_fs)
     return contents
 
 

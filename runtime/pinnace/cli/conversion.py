@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from pinnace.api.schema.content import Content, ReadContentRequest
 from pinnace.cli import images, upload
+from pinnace.cli.local import Blob
 from pinnace.errors import NotFound
 from pinnace.images import convert
 from pinnace.images.compression import decompress
@@ -100,7 +100,7 @@ class Conversion:
 
         def counted() -> Iterator[bytes]:
             nonlocal size
-            for chunk in decompress(_Blob(self._client, str(layer.digest)), MAX_LAYER_BYTES):
+            for chunk in decompress(Blob(self._client, str(layer.digest)), MAX_LAYER_BYTES):
                 size += len(chunk)
                 yield chunk
 
@@ -117,22 +117,3 @@ class Conversion:
         ref = f"convert-{os.urandom(6).hex()}-{digest}"
         upload.write(self._client, ref, [body], size=len(body), digest=str(digest), labels=labels)
         return old._replace(media_type=media_type, digest=digest, size=len(body))
-
-
-class _Blob:
-    """A blob of the daemon's store as a file to read."""
-
-    def __init__(self, client: Client, digest: str) -> None:
-        self._answers = client.read(Content.read, ReadContentRequest(digest=digest))
-        self._rest = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        while not self._rest:
-            answer = next(self._answers, None)
-            if answer is None:
-                return b""
-            self._rest = answer.data
-        taken, self._rest = (
-            (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
-        )
-        return taken

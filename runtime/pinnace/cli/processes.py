@@ -18,6 +18,7 @@ from pinnace.errors import Error, FailedPrecondition, InvalidArgument, NotFound
 if TYPE_CHECKING:
     from pinnace.api.schema.containers import Container
     from pinnace.api.schema.tasktypes import Process as ProcessMessage
+    from pinnace.api.schema.types import Descriptor
     from pinnace.api.schema.wellknown import Any as AnyMessage
     from pinnace.cli.client import Client
 
@@ -63,8 +64,14 @@ class Process:
 
     # Creating
 
-    def create_task(self, container: Container, wish: StdioWish) -> None:
-        """Make the container's task: namespaces and root exist, its command does not run yet."""
+    def create_task(
+        self, container: Container, wish: StdioWish, *, no_pivot: bool = False,
+        checkpoint: Descriptor | None = None,
+    ) -> None:  # fmt: skip
+        """Make the container's task: namespaces and root exist, its command does not run yet.
+
+        With ``checkpoint`` its memory is what that holds.
+        """
         from pinnace.api.schema.types import Mount as MountMessage
         from pinnace.cli.containers import snapshot_mounts
 
@@ -75,7 +82,8 @@ class Process:
                 Tasks.create,
                 tasks_api.CreateTaskRequest(
                     container_id=self.container_id, rootfs=mounts, stdin=stdin, stdout=stdout,
-                    stderr=stderr, terminal=wish.terminal,
+                    stderr=stderr, terminal=wish.terminal, checkpoint=checkpoint,
+                    options=_task_options(container, no_pivot),
                 ),
             )  # fmt: skip
         except BaseException:
@@ -245,8 +253,9 @@ class Process:
 
 
 def run_task(
-    process: Process, container: Container, wish: StdioWish, *, detach: bool, pid_file: str
-) -> int:
+    process: Process, container: Container, wish: StdioWish, *, detach: bool, pid_file: str,
+    no_pivot: bool = False, checkpoint: Descriptor | None = None,
+) -> int:  # fmt: skip
     """Create and start a container's task; in the foreground until it ends.
 
     Returns:
@@ -254,7 +263,7 @@ def run_task(
     """
     if wish.terminal and not detach:
         RawTerminal(0)  # complain before anything is made
-    process.create_task(container, wish)
+    process.create_task(container, wish, no_pivot=no_pivot, checkpoint=checkpoint)
     try:
         if pid_file:
             write_pid(pid_file, process.pid)
@@ -267,6 +276,19 @@ def run_task(
     finally:
         process.close(keep=detach)
     return 0
+
+
+def _task_options(container: Container, no_pivot: bool) -> AnyMessage | None:
+    """The container's own options are the daemon's to know; what a task adds goes with all of them."""
+    if not no_pivot:
+        return None
+    from pinnace.api.schema.runc import Options
+    from pinnace.api.schema.wellknown import Any as AnyMessage
+
+    known = container.runtime.options if container.runtime else None
+    options = known.unpack(Options) if known and known.holds(Options) else Options()
+    options.no_pivot_root = True
+    return AnyMessage.pack(options)
 
 
 def write_pid(path: str, pid: int) -> None:

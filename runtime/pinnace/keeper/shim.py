@@ -144,7 +144,8 @@ class Shim:
         self._created = True
         try:
             streams = self._streams(process)
-            self._made(process, *worker.run(lambda: self._create(mounts, streams)))
+            options = _options(params.get("options") or {})
+            self._made(process, *worker.run(lambda: self._create(mounts, streams, options)))
             self._watch_memory()
         except BaseException:
             self._processes.pop("", None)
@@ -153,13 +154,16 @@ class Shim:
             raise
         return {"pid": process.pid}
 
-    def _create(self, mounts: list[Mount], streams: tuple[int, int, int]) -> Outcome:
+    def _create(
+        self, mounts: list[Mount], streams: tuple[int, int, int], options: create.Options
+    ) -> Outcome:
         """In a worker: mount the root file system and create the container."""
         if mounts:
             mount_all([item._replace(options=tuple(item.options)) for item in mounts], self._rootfs)
         made = create.create(
-            self._wanted.id, self._wanted.bundle, state_root=self._runtime_root, stdio=streams
-        )
+            self._wanted.id, self._wanted.bundle, state_root=self._runtime_root, stdio=streams,
+            options=options,
+        )  # fmt: skip
         return {"pid": made.pid}, made.terminal
 
     def _watch_memory(self) -> None:
@@ -491,3 +495,12 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def _options(wanted: Mapping[str, Any]) -> create.Options:
+    """What a client's options for runc mean here (api.schema.runc)."""
+    return create.Options(
+        cgroup_manager="systemd" if wanted.get("systemd_cgroup") else "",
+        pivot=not wanted.get("no_pivot_root"),
+        keyring=not wanted.get("no_new_keyring"),
+    )

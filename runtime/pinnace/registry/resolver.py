@@ -185,7 +185,7 @@ class Resolver:
     def fetch(self, reference: str, descriptor: Descriptor, offset: int = 0) -> Stream:
         """Content from *offset* on (or from before, as ``offset`` of the stream then says).
 
-        The bytes are not checked here: who stores them does. Raises NotFound, PermissionDenied,
+        The bytes are not checked here: who stores them does; a size below 0 is one that is not known. Raises NotFound, PermissionDenied,
         Unavailable.
         """
         ref = Reference.parse(reference).checked()
@@ -213,7 +213,7 @@ class Resolver:
                 response.close()
                 raise Unavailable(f"{endpoint.host.address} sent another range than was asked for")
         length = response.length
-        if length is not None and length + start != descriptor.size:
+        if length is not None and length + start != descriptor.size >= 0:
             response.close()
             raise DataLoss(
                 f"{endpoint.host.address} has {length + start} bytes for {descriptor.digest}, "

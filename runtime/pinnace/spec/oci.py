@@ -66,7 +66,7 @@ def default_spec(container_id: str, namespace: str) -> Spec:
         "root": {"path": "rootfs"},
         "mounts": _default_mounts(),
         "linux": {
-            "resources": {"devices": _device_rules()},
+            "resources": {"devices": device_rules()},
             "cgroupsPath": f"/{namespace}/{container_id}",
             "namespaces": [{"type": kind} for kind in _NAMESPACES],
             "maskedPaths": list(_MASKED),
@@ -112,7 +112,7 @@ def _default_mounts() -> list[dict[str, Any]]:
     ]
 
 
-def _device_rules() -> list[dict[str, Any]]:
+def device_rules() -> list[dict[str, Any]]:
     rules: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
     for major, minor in _DEVICES:
         rule: dict[str, Any] = {"allow": True, "type": "c", "major": major}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -235,3 +237,34 @@ def test_skopeo_carries_images_into_the_store_and_out(
     missing = skopeo("inspect", "containerd:registry.lab/no:1")
     assert missing.returncode == 2
     assert len(missing.stderr.splitlines()) == 1
+
+
+def test_this_command_fetches_and_sends_by_itself(ctr: Ours, registry: Registry, tmp_path: Path) -> None:  # fmt: skip
+    """--local and the verbs on content: registry and content store, without the daemon's Transfer service."""
+    trust = ("--tlscacert", registry.ca)
+    ctr.ok("content", "fetch", *trust, registry.name, f"{registry.host}/fetched:1")
+    inspected = ctr.ok("image", "inspect", f"{registry.host}/fetched:1")
+    manifest, layer = (re.search(rf"{kind}\S* @(sha256:\S+)", inspected) for kind in ("manifest.v1", "layer.v1"))  # fmt: skip
+    assert manifest
+    assert layer
+    ctr.ok("image", "pull", "--local", *trust, registry.name)
+    assert "true" in ctr.ok("image", "check", f"name=={registry.name}")
+    index = ctr.ok("content", "fetch-object", *trust, registry.name)
+    assert layer[1] not in index
+    assert manifest[1] in index
+    blob = ctr.world.arena.run(
+        ctr.words("content", "fetch-blob", *trust, registry.name, layer[1]), env=environment(), text=False
+    )  # fmt: skip
+    assert f"sha256:{sha256(blob.stdout).hexdigest()}" == layer[1]
+    copied = f"{registry.host}/lab/copied:1"
+    platform = Arch.from_machine(os.uname().machine).facts.oci
+    ctr.ok("image", "push", "--local", *trust, "--platform", platform, copied, registry.name)
+    assert layer[1] in ctr.ok("content", "fetch-object", *trust, copied)
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    pushed = ctr.ok("content", "push-object", *trust, f"{registry.host}/lab/copied:2", manifest[1], kind)  # fmt: skip
+    assert pushed == f"Pushed {manifest[1]} {kind}\n"
+    told = ctr("content", "fetch-object", "--http-dump", *trust, copied).stderr
+    assert re.search(r"GET https://\S+/v2/lab/copied/manifests/", told)
+    refused = ctr("image", "pull", "--http-dump", *trust, registry.name)
+    assert "the daemon does the asking" in refused.stderr
+    ctr.ok("image", "rm", "--sync", registry.name, f"{registry.host}/fetched:1")

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from pinnace.api.schema import introspection as wire
 from pinnace.api.schema.status import Status
-from pinnace.api.schema.types import Platform
+from pinnace.api.schema.types import Platform, RuntimeInfo, RuntimeRequest, RuntimeVersion
+from pinnace.api.schema.wellknown import Any
+from pinnace.api.services.runtime import check_runtime
 from pinnace.errors import NotFound, Unimplemented
 from pinnace.store import filters
+from pinnace.version import CONTAINERD_VERSION, REVISION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,10 +51,36 @@ class Service:
     ) -> wire.PluginInfoResponse:
         for plugin in self._daemon.plugins():
             if (plugin.type, plugin.id) == (request.type, request.id):
+                if request.options is not None and request.options.holds(RuntimeRequest):
+                    return wire.PluginInfoResponse(
+                        plugin=_message(plugin),
+                        extra=_runtime(request.options.unpack(RuntimeRequest)),
+                    )
                 if request.options is not None:
                     raise Unimplemented(f"plugin {request.type}.{request.id} takes no options")
                 return wire.PluginInfoResponse(plugin=_message(plugin))
         raise NotFound(f"plugin {request.type}.{request.id}: not found")
+
+
+_FEATURES = "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
+
+
+def _runtime(request: RuntimeRequest) -> Any:
+    """What our runc says about itself; raises NotFound for other runtimes."""
+    import json
+
+    from pinnace.runc import features
+
+    check_runtime(request.runtime_path)
+    document = json.dumps(features.describe()).encode()
+    return Any.pack(
+        RuntimeInfo(
+            name=request.runtime_path,
+            version=RuntimeVersion(version=CONTAINERD_VERSION, revision=REVISION),
+            options=request.options,
+            features=Any(type_url=_FEATURES, value=document),
+        )
+    )
 
 
 def _message(plugin: Plugin) -> wire.Plugin:

@@ -35,4 +35,9 @@ def options_of(message: wellknown.Any | None) -> dict[str, Any]:
     if not message.holds(runc.Options):
         raise InvalidArgument(f"unknown runtime options {message.type_url!r}")
     options = message.unpack(runc.Options)
+    if options.binary_name and options.binary_name.rpartition("/")[2] != "runc":
+        raise InvalidArgument(
+            f"runtime binary {options.binary_name} cannot be used: this daemon runs containers itself",
+            hint="leave the binary's name out",
+        )
     return {name: value for name in options.fields if (value := getattr(options, name))}

@@ -75,6 +75,8 @@ class Service:
     def _import(
         self, work: Transfer, source: types.ImageImportStream, target: types.ImageStore
     ) -> None:
+        if source.force_compress:
+            raise Unimplemented("layers of an archive are stored as they are, not compressed")
         stream = self._daemon.streams.get(work.namespace, source.stream)
         unpack = target.unpacks[0] if target.unpacks else None
         prefixes = [item for item in target.extra_references if item.is_prefix]

@@ -33,11 +33,13 @@ _SNAPSHOTTER = text(
 """The same flag as the commands below have themselves: containerd's ctr has it before the command."""
 
 _CONTAINERS = (
+    _leaf("checkpoint", "containers.checkpoint", "keep what makes a container as an image"),
     _leaf("create", "containers.create", "make a container from an image, without starting it"),
     _leaf("delete", "containers.remove", "delete containers that have no running task", *_REMOVE),
     _leaf("info", "containers.info", "show everything recorded about a container"),
     _leaf("label", "containers.label", "set and clear labels of a container"),
     _leaf("list", "containers.list", "list containers", "ls"),
+    _leaf("restore", "containers.restore", "make a container from a checkpoint and start it"),
 )
 _CONTENT_PRUNE = (
     _leaf(
@@ -48,13 +50,22 @@ _CONTENT = (
     _leaf("active", "content.active", "list what is being written"),
     _leaf("delete", "content.remove", "delete blobs", *_REMOVE),
     _leaf("edit", "content.edit", "change a blob in an editor; the result is a new blob"),
+    _leaf("fetch", "content.fetching", "fetch an image's content without unpacking it"),
+    _leaf("fetch-blob", "content.fetchblob", "write blobs of a registry to standard output"),
+    _leaf(
+        "fetch-object",
+        "content.fetchobject",
+        "write what a registry has under a name to standard output",
+    ),
     _leaf("get", "content.get", "write a blob to standard output"),
     _leaf("ingest", "content.ingest", "store what comes on standard input"),
     _leaf("label", "content.label", "set and clear labels of a blob"),
     _leaf("list", "content.list", "list the blobs of the content store", "ls"),
     _group("prune", "let go of content that is only kept for later", _CONTENT_PRUNE),
+    _leaf("push-object", "content.pushobject", "send a blob to a registry"),
 )
 _IMAGES = (
+    _leaf("build-erofs-cache", "images.erofs", "refused: this daemon has no EROFS layers"),
     _leaf("check", "images.check", "tell which images are complete and unpacked"),
     _leaf("convert", "images.convert", "make an image in another form"),
     _leaf("delete", "images.remove", "delete images by name", *_REMOVE),
@@ -96,8 +107,35 @@ _SNAPSHOTS = (
     _leaf("usage", "snapshots.usage", "show what snapshots take on disk"),
     _leaf("view", "snapshots.view", "make a read-only snapshot of a committed one"),
 )
+_SANDBOXES = (
+    _leaf("info", "sandboxes.info", "show everything recorded about a sandbox", "i"),
+    _leaf("list", "sandboxes.list", "list sandboxes", "ls"),
+    _leaf("remove", "sandboxes.remove", "stop sandboxes and delete them", "rm"),
+    _leaf("run", "sandboxes.run", "make a sandbox and start it", "create", "c", "r"),
+)
+_PROFILES = (
+    _leaf("block", "pprof.block", "show where threads wait for locks"),
+    _leaf("goroutines", "pprof.goroutines", "show what each thread is doing"),
+    _leaf("heap", "pprof.heap", "show what the memory is used for"),
+    _leaf("profile", "pprof.profile", "show where processor time goes"),
+    _leaf("threadcreate", "pprof.threadcreate", "show what made the threads"),
+    _leaf("trace", "pprof.trace", "record what the scheduler does"),
+)
+_SHIM = (
+    _leaf("delete", "shim.delete", "delete a container's task"),
+    _leaf("exec", "shim.exec", "run a further process"),
+    _group("pprof", "a shim's insides, from its debug socket", _PROFILES),
+    _leaf("shutdown", "shim.shutdown", "end a shim that has no task any more"),
+    _leaf("start", "shim.start", "start a container whose task was created"),
+    _leaf("state", "shim.state", "show what a shim knows of its process"),
+)
+_PLUGINS = (
+    _leaf("inspect-runtime", "plugins_runtime", "show what a runtime says about itself"),
+    _leaf("list", "plugins", "list the parts of the daemon", "ls"),
+)
 _TASKS = (
     _leaf("attach", "tasks.attach", "connect this terminal or these streams to a running task"),
+    _leaf("checkpoint", "tasks.checkpoint", "keep a task's memory and state (takes criu)"),
     _leaf("delete", "tasks.remove", "delete tasks that have ended", *_REMOVE),
     _leaf("exec", "tasks.exec", "run a further process in a running container"),
     _leaf("kill", "tasks.kill", "send a signal to a task (SIGTERM by default)"),
@@ -108,6 +146,16 @@ _TASKS = (
     _leaf("resume", "tasks.resume", "let a frozen task go on"),
     _leaf("start", "tasks.start", "start the task of a container that was created"),
 )  # fmt: skip
+
+# Flags of groups; they stand here so that the table needs no command's module.
+_DEBUG_SOCKET = text(
+    "debug-socket", "d",
+    about="the daemon's debug socket; default: /run/pinnace/debug.sock, then /run/containerd/debug.sock",
+)  # fmt: skip
+_SHIM_ID = text("id", about="the container's id (required)")
+_SHIM_ADDRESS = text(
+    "shim-address", about="the shim's socket; default: where containerd's shims have it"
+)
 
 APP = Command(
     "ctr",
@@ -130,18 +178,22 @@ APP = Command(
         switch("version", "v", about="print the version"),
     ),
     commands=(
-        _group("plugins", "parts of the daemon", (_leaf("list", "plugins", "list the parts of the daemon", "ls"),), "plugin"),
+        _group("plugins", "parts of the daemon", _PLUGINS, "plugin"),
         _leaf("version", "version", "print the versions of this command and of the daemon"),
         _group("containers", "containers: what would run, with which root", _CONTAINERS, "c", "container"),
         _group("content", "the content store: blobs by digest", _CONTENT),
         _group("deprecations", "what is used here and will go away", (_leaf("list", "deprecations", "list what was used that will go away"),)),
         _leaf("events", "events", "print what happens in the daemon, as it happens", "event"),
         _group("images", "images: names for content", _IMAGES, "image", "i"),
+        _leaf("install", "install", "install the programs of an image on this machine"),
         _leaf("info", "info", "show who the daemon is"),
         _group("leases", "leases: what must not be collected", _LEASES),
         _group("namespaces", "namespaces: separate worlds of one daemon", _NAMESPACES, "namespace", "ns"),
         _group("oci", "documents of the OCI", (_leaf("spec", "oci.spec", "print the default runtime specification"),)),
+        _group("pprof", "the daemon's insides, from its debug socket", _PROFILES, flags=(_DEBUG_SOCKET,)),
         _leaf("run", "run", "make a container from an image and start it"),
+        _group("sandboxes", "sandboxes: environments that containers share", _SANDBOXES, "sandbox", "sb", "s"),
+        _group("shim", "one container's shim, past the daemon", _SHIM, flags=(_SHIM_ID, _SHIM_ADDRESS)),
         _group("snapshots", "snapshots: file systems of images and containers", _SNAPSHOTS, "snapshot", flags=(_SNAPSHOTTER,)),
         _group("tasks", "tasks: containers that run", _TASKS, "t", "task"),
     ),

@@ -19,6 +19,16 @@ SNAPSHOTTER_FLAG = text(
 SYNC_FS = switch("sync-fs", about="have the unpacked files on the disk before going on")
 PLATFORM = text("platform", about="use the image's part for this platform (linux/arm/v6)")
 
+NO_PIVOT = switch("no-pivot", about="leave the host's root by chroot instead of pivot_root")
+RUNTIME_FLAGS: tuple[Flag, ...] = (
+    text("runtime", default=RUNTIME, about="the runtime's name"),
+    text("runtime-config-path", about="a configuration file for the runtime"),
+    text("runc-binary", about="the program that is runc, for a containerd that starts one"),
+    text("runc-root", about="where that runc keeps its state"),
+    switch("runc-systemd-cgroup", about="have systemd make the control groups"),
+)
+"""Which runtime, and how it is set up."""
+
 CONTAINER: tuple[Flag, ...] = (
     SNAPSHOTTER_FLAG,
     texts("snapshotter-label", about="label of the new snapshot (KEY=VALUE)"),
@@ -32,7 +42,8 @@ CONTAINER: tuple[Flag, ...] = (
     switch("net-host", about="use the host's network"),
     switch("privileged", about="lift the restrictions: capabilities, devices, hidden paths"),
     switch("read-only", about="make the root file system read-only"),
-    text("runtime", default=RUNTIME, about="the runtime's name"),
+    *RUNTIME_FLAGS,
+    text("sandbox", about="make it a member of this sandbox"),
     switch("tty", "t", about="give the process a terminal"),
     texts("with-ns", about="join a namespace that exists (TYPE:PATH, network:/run/netns/x)"),
     text("pid-file", about="write the task's process id to this file"),
@@ -41,7 +52,16 @@ CONTAINER: tuple[Flag, ...] = (
     texts("device", about="a device node to add, or a directory of them"),
     texts("cap-add", about="add a capability (CAP_NET_ADMIN)"),
     texts("cap-drop", about="drop a capability (CAP_MKNOD)"),
+    switch("seccomp", about="filter system calls; takes --seccomp-profile"),
     text("seccomp-profile", about="filter system calls by this profile (runtime specification form)"),
+    text("apparmor-profile", about="confine it by this AppArmor profile, which the kernel has"),
+    text("apparmor-default-profile", about="refused: no profile is made here"),
+    texts("gpus", about="refused: no board has a GPU that containers share"),
+    text("blockio-config-file", about="refused: classes of block I/O are not supported"),
+    text("blockio-class", about="refused: classes of block I/O are not supported"),
+    text("rdt-class", about="refused: no board has Intel RDT"),
+    NO_PIVOT,
+    text("rootfs-propagation", about="how mounts travel between its root and the host (rslave, rshared)"),
     text("hostname", about="the container's host name"),
     text("user", "u", about="run as this user (NAME|UID[:GROUP|GID])"),
     switch("rootfs", about="the first argument is a directory with a root file system, not an image"),

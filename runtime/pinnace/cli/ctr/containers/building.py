@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import stat
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pinnace.api.schema import runc, runtimeoptions
 from pinnace.api.schema.containers import Container
-from pinnace.cli import containers
-from pinnace.errors import Error, InvalidArgument
-from pinnace.linux import rootfs
+from pinnace.api.schema.wellknown import Any as AnyMessage
+from pinnace.cli import containers, images, unpack
+from pinnace.cli.ctr.containers import userns
+from pinnace.cli.ctr.containers.specflags import make_spec, read_json
+from pinnace.errors import InvalidArgument
 from pinnace.linux.mount import Mount
 from pinnace.spec import oci
+from pinnace.spec import platform as platforms
 
 if TYPE_CHECKING:
     from pinnace.cli.client import Client
     from pinnace.cli.options import Call
-
-_NOT_COPIED = frozenset(["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"])
-_ACCOUNTS = ("/etc/passwd", "/etc/group")
 
 
 def build(client: Client, call: Call) -> Container:
@@ -35,14 +32,26 @@ def build(client: Client, call: Call) -> Container:
     snapshotter = call.text("snapshotter")
     with containers.leased(client):
         platform = call.text("platform") if call.has("platform") else ""
-        contents = containers.image_contents(client, image_name, platform, snapshotter)
-        labels = containers.parse_labels(call.texts("snapshotter-label"))
-        mounts = containers.prepare_snapshot(
-            client, snapshotter, container_id, contents.chain_id, labels
+        contents = containers.image_contents(
+            client,
+            image_name,
+            platform,
+            snapshotter,
+            sync_fs=call.has("sync-fs") and call.on("sync-fs"),
         )
+        labels = containers.parse_labels(call.texts("snapshotter-label"))
+        parent = contents.chain_id
+        shift = userns.wanted(call)
+        if shift is not None and call.on("remap-labels"):
+            labels |= shift.labels()
+        elif shift is not None:
+            parent = userns.shifted(client, snapshotter, parent, shift)
+        mounts = containers.prepare_snapshot(client, snapshotter, container_id, parent, labels)
         try:
             config = contents.config.document.get("config") or {}
             spec = make_spec(call, container_id, config, mounts)
+            if shift is not None:
+                shift.apply(spec)
             record = containers.record(
                 container_id, spec, image=image_name, snapshotter=snapshotter, key=container_id,
                 labels=containers.labels_from_image(config, _labels(call)),
@@ -79,161 +88,46 @@ def _labels(call: Call) -> dict[str, str]:
 
 
 def _with_runtime(record: Container, call: Call) -> Container:
-    record.runtime = Container.Runtime(name=call.text("runtime"))
+    record.runtime = Container.Runtime(name=call.text("runtime"), options=runtime_options(call))
+    record.sandbox = call.text("sandbox")
     return record
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """A JSON object from a file the user names."""
-    try:
-        with open(path, "rb") as file:
-            document = json.load(file)
-    except OSError as problem:
-        raise InvalidArgument(f"{path}: {problem.strerror}") from None
-    except ValueError as problem:
-        raise InvalidArgument(f"{path}: not valid JSON: {problem}") from None
-    if not isinstance(document, dict):
-        raise InvalidArgument(f"{path}: a JSON object is expected")
-    return document
+def runtime_options(call: Call) -> AnyMessage | None:
+    """What the flags say to the runtime; nothing when there are none."""
+    if call.text("runtime-config-path"):
+        path = os.path.abspath(call.text("runtime-config-path"))
+        return AnyMessage.pack(runtimeoptions.Options(config_path=path))
+    options = runc.Options(
+        binary_name=call.text("runc-binary"),
+        root=call.text("runc-root"),
+        systemd_cgroup=call.on("runc-systemd-cgroup"),
+    )
+    return AnyMessage.pack(options) if options.encode() else None
 
 
-def make_spec(
-    call: Call, container_id: str, image_config: dict[str, Any], mounts: list[Mount]
-) -> oci.Spec:
-    """The runtime specification for the flags of ``call``, over what the image says."""
-    spec = oci.default_spec(container_id, call.text("namespace"))
-    if call.on("tty"):
-        oci.with_tty(spec)
-    user = oci.with_image_config(spec, image_config, call.args[2:])
-    oci.with_env(spec, [*_env_file(call.text("env-file")), *call.texts("env")])
-    passwd, group = rootfs.read_files(mounts, _ACCOUNTS)
-    oci.with_user(spec, call.text("user") or user or "0:0", passwd, group)
-    _apply_process_flags(spec, call)
-    _apply_isolation_flags(spec, call)
-    _apply_limits(spec, call)
+def dump(client: Client, call: Call) -> oci.Spec:
+    """The specification that :func:`build` would record; nothing is made."""
+    if call.text("config"):
+        return read_json(call.text("config"))
+    image_name = call.argument(0, "image ref must be provided")
+    container_id = call.argument(1, "container id must be provided")
+    if call.on("rootfs"):
+        return make_spec(
+            call, container_id, {}, [Mount("bind", containers.bundle_root(image_name))]
+        )
+    platform = platforms.parse(call.text("platform")) if call.text("platform") else None
+    found = images.contents(client, images.get(client, image_name), platform)
+    config = found.config.document.get("config") or {}
+    with containers.leased(client):
+        snapshotter, key = call.text("snapshotter"), f"ctr-dump-{os.urandom(6).hex()}"
+        unpack.ensure(client, found, snapshotter)
+        mounts = containers.prepare_snapshot(client, snapshotter, key, found.chain_id, {})
+        try:
+            spec = make_spec(call, container_id, config, mounts)
+        finally:
+            containers.discard(client, snapshotter, key)
+    shift = userns.wanted(call)
+    if shift is not None:
+        shift.apply(spec)
     return spec
-
-
-def _env_file(path: str) -> list[str]:
-    if not path:
-        return []
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return [line.rstrip("\n") for line in file if "=" in line and line[0] != "#"]
-    except OSError as problem:
-        raise InvalidArgument(f"{path}: {problem.strerror}") from None
-
-
-def _apply_process_flags(spec: oci.Spec, call: Call) -> None:
-    process = spec["process"]
-    if call.text("cwd"):
-        process["cwd"] = call.text("cwd")
-    if call.on("privileged"):
-        oci.with_privileges(spec, host_devices("/dev"), _own_capabilities())
-    oci.with_capabilities(spec, call.texts("cap-add"), call.texts("cap-drop"))
-    if call.on("allow-new-privs"):
-        process["noNewPrivileges"] = False
-    if call.text("rlimit-nofile"):
-        soft, _, hard = call.text("rlimit-nofile").partition(":")
-        if not soft.isdecimal() or not (hard or soft).isdecimal():
-            raise InvalidArgument("--rlimit-nofile: SOFT or SOFT:HARD is expected")
-        oci.with_rlimit(spec, "RLIMIT_NOFILE", int(soft), int(hard or soft))
-
-
-def _apply_isolation_flags(spec: oci.Spec, call: Call) -> None:
-    for wish in call.texts("mount"):
-        oci.with_mount(spec, oci.parse_mount(wish))
-    if call.on("net-host"):
-        oci.with_host_network(spec, socket.gethostname())
-    for wish in call.texts("with-ns"):
-        oci.join_namespace(spec, wish)
-    if call.text("hostname"):
-        spec["hostname"] = call.text("hostname")
-    if call.on("read-only"):
-        spec["root"]["readonly"] = True
-    for path in call.texts("device"):
-        for device in devices_at(path):
-            oci.with_device(spec, device)
-    if call.text("seccomp-profile"):
-        spec["linux"]["seccomp"] = read_json(call.text("seccomp-profile"))
-    if call.texts("annotation"):
-        spec["annotations"] = containers.parse_labels(call.texts("annotation"))
-    if call.given("cgroup"):
-        spec["linux"]["cgroupsPath"] = call.text("cgroup")
-
-
-def _apply_limits(spec: oci.Spec, call: Call) -> None:
-    if call.given("memory-limit"):
-        oci.with_memory_limit(spec, call.integer("memory-limit"))
-    if call.given("cpus"):
-        if call.given("cpu-quota") or call.given("cpu-period"):
-            raise InvalidArgument("--cpus and --cpu-quota/--cpu-period say the same: use one")
-        oci.with_cpus(spec, call.number("cpus"))
-    for flag, key in (("cpu-shares", "shares"), ("cpu-quota", "quota"), ("cpu-period", "period")):
-        if call.given(flag):
-            oci.with_cpu(spec, key, call.integer(flag))
-    for flag, key in (("cpuset-cpus", "cpus"), ("cpuset-mems", "mems")):
-        if call.text(flag):
-            oci.with_cpu(spec, key, call.text(flag))
-
-
-def _own_capabilities() -> int:
-    """This process's effective capabilities, as bits."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith("CapEff:"):
-                return int(line.split()[1], 16)
-    raise Error("cannot tell this process's capabilities: /proc/self/status has no CapEff")
-
-
-def devices_at(path: str) -> list[dict[str, Any]]:
-    """The device node at ``path``, or those below it when it is a directory."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as problem:
-        raise InvalidArgument(f"device {path}: {problem.strerror}") from None
-    if stat.S_ISDIR(mode):
-        return host_devices(path)
-    device = _device(path)
-    if device is None:
-        raise InvalidArgument(f"device {path}: not a device node")
-    return [device]
-
-
-def host_devices(directory: str) -> list[dict[str, Any]]:
-    """Every device node below ``directory``, without those each container has of its own."""
-    return [device for path in _nodes(directory) if (device := _device(path)) is not None]
-
-
-def _nodes(directory: str) -> Iterator[str]:
-    with os.scandir(directory) as entries:
-        for entry in sorted(entries, key=lambda each: each.name):
-            if entry.name in _NOT_COPIED:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _nodes(entry.path)
-            elif not entry.is_symlink():
-                yield entry.path
-
-
-def _device(path: str) -> dict[str, Any] | None:
-    """An object of ``linux.devices`` for a node; ``None`` for anything else."""
-    try:
-        facts = os.stat(path)
-    except FileNotFoundError:
-        return None  # gone since it was listed
-    if stat.S_ISCHR(facts.st_mode):
-        kind = "c"
-    elif stat.S_ISBLK(facts.st_mode):
-        kind = "b"
-    else:
-        return None
-    return {
-        "path": path,
-        "type": kind,
-        "major": os.major(facts.st_rdev),
-        "minor": os.minor(facts.st_rdev),
-        "fileMode": stat.S_IMODE(facts.st_mode),
-        "uid": facts.st_uid,
-        "gid": facts.st_gid,
-    }

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from pinnace.cli.client import Client
 from pinnace.cli.ctr.containers.building import build
-from pinnace.cli.ctr.flags import CONTAINER
+from pinnace.cli.ctr.flags import CONTAINER, refuse
 
 if TYPE_CHECKING:
     from pinnace.cli.options import Call, Flag
 
 USAGE = "[flags] Image|RootFS CONTAINER [COMMAND] [ARG...]"
-# A process id belongs to a task, which `task start --pid-file` makes.
-FLAGS: tuple[Flag, ...] = tuple(flag for flag in CONTAINER if flag.names[0] != "pid-file")
+FLAGS: tuple[Flag, ...] = CONTAINER
 
 
 def run(call: Call) -> int:
+    refuse(call, "a process id belongs to a task: ctr tasks start --pid-file", "pid-file")
     with Client.of(call) as client:
         build(client, call)
     return 0

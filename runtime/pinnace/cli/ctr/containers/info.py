@@ -32,7 +32,7 @@ def document(container: Container) -> dict[str, Any]:
     """The record in the form (names, order) that containerd's ctr prints."""
     runtime: dict[str, Any] = {"Name": "", "Options": None}
     if container.runtime is not None:
-        runtime = {"Name": container.runtime.name, "Options": _any(container.runtime.options)}
+        runtime = {"Name": container.runtime.name, "Options": plain_any(container.runtime.options)}
     shown: dict[str, Any] = {
         "ID": container.id,
         "Labels": dict(sorted(container.labels.items())),
@@ -42,15 +42,16 @@ def document(container: Container) -> dict[str, Any]:
         "Snapshotter": container.snapshotter,
         "CreatedAt": rfc3339(container.created_at),
         "UpdatedAt": rfc3339(container.updated_at),
-        "Extensions": {name: _any(each) for name, each in container.extensions.items()} or None,
+        "Extensions": {name: plain_any(each) for name, each in container.extensions.items()}
+        or None,
     }
     if container.sandbox:
         shown["SandboxID"] = container.sandbox
-    shown["Spec"] = _any(container.spec)
+    shown["Spec"] = plain_any(container.spec)
     return shown
 
 
-def _any(message: AnyMessage | None) -> Any:
+def plain_any(message: AnyMessage | None) -> Any:
     """A packed value: itself where it is JSON, else its type and its bytes."""
     if message is None:
         return None

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from pinnace.api.schema import transfertypes as types
 from pinnace.cli import images, transfer
 from pinnace.cli.client import Client
+from pinnace.cli.ctr.flags import refuse
 from pinnace.cli.options import Flag, switch, texts
 from pinnace.errors import InvalidArgument
 from pinnace.spec import platform as platforms
 
 if TYPE_CHECKING:
-    from pinnace.cli.options import Call
+    from pinnace.cli.ctr.flags import refuse
+from pinnace.cli.options import Call
 
 USAGE = "[flags] <out> <image> ..."
 FLAGS: tuple[Flag, ...] = (
@@ -21,6 +23,7 @@ FLAGS: tuple[Flag, ...] = (
     switch("skip-non-distributable", about="leave out layers that may not be passed on"),
     texts("platform", about="export the part for this platform instead of this machine's"),
     switch("all-platforms", about="export the parts for all platforms"),
+    switch("local", about="refused: the daemon writes archives"),
 )
 DETAILS = "<out> is a file, or - for standard output."
 
@@ -29,6 +32,7 @@ def run(call: Call) -> int:
     path = call.argument(
         0, "please provide both an output filename and an image reference to export"
     )
+    refuse(call, "the daemon writes archives", "local")
     names = call.args[1:]
     if not names:
         raise InvalidArgument("please provide an image reference to export")

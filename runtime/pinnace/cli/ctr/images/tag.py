@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 USAGE = "[flags] <source_ref> <target_ref> [<target_ref>, ...]"
 FLAGS: tuple[Flag, ...] = (
     switch("force", about="replace an image that has the new name already"),
+    switch("local", about="give the name with this command; so it is without the flag, too"),
     switch("skip-reference-check", about="take the new name as it is, without a look at its form"),
 )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pinnace.cli import containers
 from pinnace.cli.client import Client
-from pinnace.cli.ctr.flags import STDIO
+from pinnace.cli.ctr.flags import NO_PIVOT, STDIO
 from pinnace.cli.options import Flag, switch, text
 from pinnace.cli.processes import Process, StdioWish, run_task
 
@@ -18,6 +18,7 @@ FLAGS: tuple[Flag, ...] = (
     *STDIO,
     text("pid-file", about="write the task's process id to this file"),
     switch("detach", "d", about="return as soon as the process runs"),
+    NO_PIVOT,
 )
 DETAILS = "Exits with the status of the container's process."
 
@@ -35,5 +36,5 @@ def run(call: Call) -> int:
         )
         return run_task(
             Process(client, container_id), container, wish,
-            detach=call.on("detach"), pid_file=call.text("pid-file"),
+            detach=call.on("detach"), pid_file=call.text("pid-file"), no_pivot=call.on("no-pivot"),
         )  # fmt: skip

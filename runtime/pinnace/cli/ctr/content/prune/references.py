@@ -41,7 +41,7 @@ def run(call: Call) -> int:
             if call.on("dry"):
                 sys.stdout.write("".join(f"{info.digest} {label}\n" for label in layers))
             elif layers:
-                _forget(client, info.digest, layers)
+                forget(client, info.digest, layers)
         if not call.on("dry"):
             _collect(client, wait=not call.on("async"))
     return 0
@@ -55,7 +55,7 @@ def refers_to_layer(label: str) -> bool:
     return rest.startswith("l.") or (rest.isdecimal() and rest != "0")
 
 
-def _forget(client: Client, digest: str, labels: list[str]) -> None:
+def forget(client: Client, digest: str, labels: list[str]) -> None:
     mask = FieldMask(paths=[f"labels.{label}" for label in labels])
     client.call(Content.update, UpdateRequest(info=Info(digest=digest), update_mask=mask))
 

@@ -1,0 +1,1 @@
+"""Verbs that speak to one container's shim, past the daemon."""
