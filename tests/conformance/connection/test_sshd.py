@@ -22,7 +22,9 @@ from toolkit.errors import HostUnreachable, NoPython
 from toolkit.inventory.settings import Target
 from toolkit.paths import PROJECT
 from toolkit.plan import ship
+from toolkit.plan.model import Planned, make
 from toolkit.provision import bootstrap
+from toolkit.resources import File, Package, Resource
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 
@@ -260,3 +262,37 @@ def test_a_board_without_python_gets_it_first(board: Sshd, home: Path, key: Path
         with bootstrap.agent(connection, install=True) as (agent, facts):
             agent.leave()
             assert facts["python"] == "3.11"
+
+
+def test_a_connection_that_breaks_leaves_what_the_next_run_finishes(board: Sshd, home: Path, key: Path) -> None:  # fmt: skip
+    """It breaks while apt-get works: what was done stays done, what comes after is not begun."""
+    trusted = known(home, f"[127.0.0.1]:{board.port} {board.host_key}")
+    password = SudoPassword(known=PASSWORD)
+    apt = "#!/bin/sh\\nuntil [ -e /run/go ]; do sleep 0.05; done\\n"
+    board.sh(f"printf '{apt}' >/usr/local/bin/apt-get; chmod +x /usr/local/bin/apt-get")
+    files = [File(path=f"/srv/cut/{number:02}", source=b"x" * 10000) for number in range(20)]
+    wanted: list[Resource] = [*files[:10], Package(names=("pinnace-no-such",)), *files[10:]]
+    plan = make(Planned("test", resource) for resource in wanted)
+    message = {**plan.wire(), "mode": "apply", "run": {"id": "1", "by": "ann@laptop"}}
+
+    def events(until: str = "") -> list[str]:
+        found = []
+        with (
+            Connection(target(board, key), trusted, password) as connection,
+            bootstrap.agent(connection, install=False) as (agent, _),
+        ):
+            for event in agent.converge(message, plan.contents, lambda *_: None):
+                found.append(event.get("status", event["event"]))
+                if event == {"event": "doing", "id": until}:
+                    break  # the laptop goes away
+        return found
+
+    events(until="package pinnace-no-such")
+    assert board.sh("ls -A /srv/cut | wc -l") == "10"
+    board.sh("touch /run/go")
+    # Until the agent noticed, the board counts as being provisioned.
+    wait_for(lambda: board.sh("flock -n /run/pinnace-agent.lock true && echo free || echo held") == "free")  # fmt: skip
+    assert board.sh("ls -A /srv/cut | wc -l") == "10"
+    finished = events()
+    assert (finished.count("ok"), finished.count("changed"), finished[-1]) == (10, 11, "end")
+    assert board.sh("cat /srv/cut/* | wc -c") == "200000"
