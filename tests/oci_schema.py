@@ -273,6 +273,7 @@ _LINUX = record(
     mountLabel=ANY,
     intelRdt=record(closID=ANY, l3CacheSchema=ANY, memBwSchema=text("^MB:"), schemata=TEXTS),
     personality=record("domain", domain=one_of(["LINUX", "LINUX32"]), flags=TEXTS),
+    netDevices=mapping(record(name=ANY)),
 )
 
 CONFIG = closed(
@@ -324,5 +325,6 @@ FEATURES = closed(
         selinux=_ENABLED,
         intelRdt=_ENABLED,
         mountExtensions=closed(idmap=_ENABLED),
+        netDevices=_ENABLED,
     ),
 )

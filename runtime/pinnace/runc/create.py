@@ -81,6 +81,7 @@ def create(
     if not spec.get("process"):
         raise FailedPrecondition("config.json has no process to create")
     linux = spec.get("linux") or {}
+    devices = _net_devices(spec)
     plan = Plan(spec)
     try:
         if os.geteuid() != 0 and "user" not in plan.own():
@@ -94,6 +95,7 @@ def create(
         state = states.new(state_root, identifier, bundle)
         state.config, state.cgroup_manager = config, options.cgroup_manager
         launcher = _Creation(kernel, spec, state, plan, privileges)
+        launcher.net_devices = devices
         try:
             return launcher.run(None if spec["process"].get("terminal") else stdio, options)
         except BaseException:
@@ -103,6 +105,15 @@ def create(
             state.release()
     finally:
         plan.close()
+
+
+def _net_devices(spec: dict[str, Any]) -> list[Any]:
+    """The network devices that the container is to get. Raises InvalidArgument."""
+    if not (spec.get("linux") or {}).get("netDevices"):
+        return []
+    from pinnace.runc import netdevices  # few containers have any
+
+    return netdevices.wanted(spec)
 
 
 class _Creation:
@@ -118,6 +129,7 @@ class _Creation:
         self.plan = plan
         self.privileges = privileges
         self.cgroup: cgroups.Cgroup | None = None
+        self.net_devices: list[Any] = []
         self.terminal: int | None = None
         self.stage_one = 0
 
@@ -203,6 +215,7 @@ class _Creation:
                 return
             waiting = waiting or "waiting" in record
             if waiting and self.state.pid:
+                self._give_net_devices()
                 self._run_hooks()
                 channel.send({"joined": True})
                 waiting = False
@@ -215,6 +228,12 @@ class _Creation:
         if self.cgroup is not None and not is_inside:
             self.cgroup.join_unified(pid)
         _set_oom_score(pid, self.spec["process"].get("oomScoreAdj"))
+
+    def _give_net_devices(self) -> None:
+        if self.net_devices:
+            from pinnace.runc import netdevices
+
+            netdevices.give(self.kernel, self.net_devices, self.state.pid)
 
     def _run_hooks(self) -> None:
         kinds = ("prestart", "createRuntime")

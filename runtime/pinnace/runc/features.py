@@ -38,6 +38,7 @@ def describe(kernel: Kernel = KERNEL) -> dict[str, Any]:
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
         },
         "annotations": {"io.pinnace.version": VERSION, **_libseccomp()},
         "potentiallyUnsafeConfigAnnotations": [],

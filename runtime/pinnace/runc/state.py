@@ -29,6 +29,7 @@ from pinnace.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound
 from pinnace.linux import cgroups, proc
 from pinnace.linux.sockets import limit_sending
 from pinnace.runc.lock import WAIT_SECONDS, Lock, is_held
+from pinnace.spec.runtime import VERSION
 
 START_SOCKET = "start.sock"
 _ID = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
@@ -105,7 +106,7 @@ class ContainerState:
     def told(self, status: Status) -> dict[str, Any]:
         """The same, for a caller who knows the status."""
         result: dict[str, Any] = {
-            "ociVersion": "1.2.0",
+            "ociVersion": VERSION,
             "id": self.id,
             "status": status.value,
             "bundle": self.bundle,

@@ -1,4 +1,4 @@
-"""The OCI runtime configuration (runtime-spec 1.2, config.md): reading, checking, and a default.
+"""The OCI runtime configuration (runtime-spec 1.3, config.md): reading, checking, and a default.
 
 A configuration stays the JSON object it is; ``check`` verifies the shape of every part the runtime
 uses, so that code below it indexes without surprises. Unknown keys are allowed by the
@@ -14,7 +14,7 @@ from typing import Any
 from pinnace.errors import InvalidArgument, NotFound
 from pinnace.spec.shape import Shape, verify
 
-VERSION = "1.2.0"
+VERSION = "1.3.0"
 MAX_CONFIG = 8 << 20  # bytes; a configuration is kilobytes, anything near this is hostile
 
 NAMESPACE_TYPES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
@@ -144,6 +144,8 @@ def _check_linux(linux: dict[str, Any]) -> None:
     for item in linux.get("devices") or ():
         if item.get("type") not in ("c", "b", "u", "p") or not _is_absolute(item.get("path")):
             raise InvalidArgument(f"linux.devices: not a device: {item}")
+    for name, item in (linux.get("netDevices") or {}).items():
+        verify(item or {}, {"name": str}, f"linux.netDevices.{name}.")
     if linux.get("timeOffsets") and not any(
         it["type"] == "time" for it in linux.get("namespaces") or ()
     ):

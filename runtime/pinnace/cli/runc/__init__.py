@@ -10,6 +10,7 @@ from pinnace.cli import options
 from pinnace.cli.options import Command, switch, text
 from pinnace.cli.runc.log import Log
 from pinnace.errors import Error, described
+from pinnace.spec.runtime import VERSION as SPEC
 from pinnace.version import VERSION
 
 ROOT = "/run/pinnace/runc"
@@ -24,7 +25,7 @@ def _leaf(name: str, module: str, about: str) -> Command:
 APP = Command(
     "runc",
     "run containers from OCI bundles, without a daemon",
-    version=f"{VERSION}\nspec: 1.2.0",
+    version=f"{VERSION}\nspec: {SPEC}",
     details="A bundle is a directory with config.json and a root file system (`runc spec` writes one).",
     flags=(
         text("root", default=ROOT, about="where the state of containers is kept"),
