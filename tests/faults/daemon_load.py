@@ -27,9 +27,11 @@ from pinnace.errors import AlreadyExists, Error, FailedPrecondition, NotFound, U
 from pinnace.spec import oci
 from toolkit.arena import Arena
 
-SECONDS = 120.0
-"""How long one call may take, with all its repetitions; a client that waits longer hangs."""
+SECONDS = 600.0
+"""How long one call may take, with all its repetitions: its daemon may be killed again and again before it can answer."""
 KILLED = 137
+_END_SECONDS = 120.0
+"""How long the last cycle of a client may take once nobody is killed any more; one that takes longer hangs."""
 _SNAPSHOTTER = "overlayfs"
 _SPEC = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 _PROCESS = "types.containerd.io/opencontainers/runtime-spec/1/Process"
@@ -216,14 +218,14 @@ class Load:
 
     def start(self, workers: int) -> None:
         for number in range(workers):
-            thread = threading.Thread(target=self._work, args=(number,))
+            thread = threading.Thread(target=self._work, args=(number,), daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(4 * SECONDS)
+            thread.join(_END_SECONDS)
             if thread.is_alive():
                 self.problems.append("a client hangs")
 

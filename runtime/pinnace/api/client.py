@@ -184,10 +184,10 @@ class Call(Generic[Request, Response]):
     def _write(self, data: bytes, last: bool) -> None:
         try:
             self._stream.write(data, end=last, deadline=self._deadline)
-        except frames.StreamClosed:
-            # The daemon has ended the call early: its status tells why.
+        except frames.StreamClosed as problem:
+            # The daemon has ended the call early: its status tells why, unless it is gone itself.
             self._raise_status()
-            raise errors.Aborted(f"{self._method.path}: the daemon ended the call") from None
+            raise errors.Unavailable(f"{self._address}: {problem.reason}") from None
         except TimeoutError:
             raise self._timed_out() from None
 

@@ -1,13 +1,13 @@
 """A process's standard streams: FIFOs, log files, terminals, as containerd's clients name them.
 
-What a client passes is a path of a FIFO that it has made, a ``file://`` URI, or nothing. Output FIFOs are given to the
-process itself; the shim only holds a reading end, so that a client that goes away never kills the container, and
-a writing end until the process has ended, so that a client that is late still finds an end of file. Input,
-terminals and log files are copied by the shim: with a log's own descriptor a container could cut it short.
+What a client passes is a path of a FIFO that it has made, a ``file://`` URI, or nothing. The shim copies between these and pipes (or
+a terminal) of the process: a client that goes away neither kills a container nor stops its output, one that reads
+slowly gets all of it, and with a log's own descriptor a container could cut the log short.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536
 _CHUNKS = 16
-"""How many are copied before others have their turn; together as much as a pipe holds (pipe(7))."""
+"""How many are copied before others have their turn; together as much as a pipe can be made to hold (pipe(7))."""
 
 
 class Stdio:
     """The streams of one process, from before it is created until it is deleted."""
 
-    __slots__ = ("_held", "_input", "_logs", "_loop", "_output", "_writers", "console", "paths")
+    __slots__ = ("_copies", "_held", "_input", "_loop", "_writers", "console", "paths")
 
     def __init__(self, loop: Loop, params: Mapping[str, Any]) -> None:
         self._loop = loop
@@ -38,8 +38,7 @@ class Stdio:
         self._held: list[int] = []
         self._writers: list[int] = []
         self._input: Copy | None = None
-        self._output: Copy | None = None
-        self._logs: list[Copy] = []
+        self._copies: list[Copy] = []
         self.console: int | None = None
 
     def open(self) -> tuple[int, int, int]:
@@ -60,8 +59,7 @@ class Stdio:
         if self.paths["stdin"]:
             source = self._open_source(self.paths["stdin"])
             self._input = Copy(self._loop, source, os.dup(console), on_end=self._forget_input)
-        target = self._open_terminal_output(self.paths["stdout"])
-        self._output = Copy(self._loop, os.dup(console), target)
+        self._copy_output(os.dup(console), self.paths["stdout"])
 
     def resize(self, width: int, height: int) -> None:
         """Set the terminal's size in cells; raises InvalidArgument when there is none."""
@@ -82,20 +80,20 @@ class Stdio:
         if self._input is not None:
             self._input.close()
             self._input = None
-        for copy in (self._output, *self._logs):
-            if copy is not None:
-                copy.finish()
+        for copy in self._copies:
+            copy.finish()
 
     def close(self) -> None:
         """Let go of everything; what nobody has read is lost."""
         self._close_writers()
-        for copy in (self._input, self._output):
-            if copy is not None:
-                copy.close()
-        self._input = self._output = None
-        for log in self._logs:
-            log.finish()  # a log is always read
-        self._logs.clear()
+        if self._input is not None:
+            self._input.close()
+            self._input = None
+        for copy in self._copies:
+            copy.finish()
+            copy.close()
+            copy.release()
+        self._copies.clear()
         for fd in self._held:
             os.close(fd)
         self._held.clear()
@@ -131,28 +129,33 @@ class Stdio:
     def _open_output(self, path: str) -> int:
         if not path:
             return self._keep_writer(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
-        if path.startswith("file://"):
-            return self._open_copied_log(path[len("file://") :])
-        self._held.append(_open_fifo(path, os.O_RDONLY))
-        writer = _open_fifo(path, os.O_WRONLY)
-        os.set_blocking(writer, True)
-        return self._keep_writer(writer)
-
-    def _open_copied_log(self, path: str) -> int:
-        """The writing end of a pipe that is copied to a log file; a full disk loses lines, and stops nobody."""
-        log = _open_log(path)
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(reading, False)
-        self._logs.append(Copy(self._loop, reading, log, is_lossy=True))
-        return self._keep_writer(writing)
+        self._keep_writer(writing)
+        try:
+            os.set_blocking(reading, False)
+            self._copy_output(reading, path)
+        except BaseException:
+            os.close(reading)
+            raise
+        return writing
 
-    def _open_terminal_output(self, path: str) -> int:
+    def _copy_output(self, source: int, path: str) -> None:
+        """Copy from ``source``, which belongs to the copy then, to a FIFO, a log, or nowhere."""
         if path.startswith("file://"):
-            return _open_log(path[len("file://") :])
-        if not path:
-            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self._held.append(_open_fifo(path, os.O_RDONLY))
-        return _open_fifo(path, os.O_WRONLY)
+            log = _open_log(path[len("file://") :])
+            self._copies.append(Copy(self._loop, source, log, is_lossy=True))
+        elif not path:
+            null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            self._copies.append(Copy(self._loop, source, null))
+        else:
+            # Without a reading end of our own there is no opening the other one without waiting.
+            reader = _open_fifo(path, os.O_RDONLY)
+            try:
+                writer = _open_fifo(path, os.O_WRONLY)
+            except BaseException:
+                os.close(reader)
+                raise
+            self._copies.append(FifoCopy(self._loop, source, writer, reader))
 
     def _keep_writer(self, fd: int) -> int:
         self._writers.append(fd)
@@ -185,6 +188,8 @@ class Copy:
 
     def finish(self) -> None:
         """Pass on what is there now, then close; whoever still writes is not waited for."""
+        if self._source < 0:
+            return
         self._ending = True
         if not self._data:
             self._readable(READ)
@@ -202,6 +207,9 @@ class Copy:
         self._source = self._target = -1
         if self._on_end is not None:
             self._on_end()
+
+    def release(self) -> None:
+        """Let go of what outlives the copying, if anything does."""
 
     def _readable(self, _events: int) -> None:
         for _ in range(_CHUNKS):
@@ -224,6 +232,9 @@ class Copy:
 
     def _writable(self, _: int) -> None:
         self._write()
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self._source >= 0 and not self._data:
             self._loop.forget(self._target)
             self._loop.watch(self._source, READ, self._readable)
@@ -239,10 +250,62 @@ class Copy:
                 self.close()  # nobody reads any more
                 return
             self._data = b""
+        self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
         if self._data:
             self._loop.forget(self._source)
             self._loop.forget(self._target)
             self._loop.watch(self._target, WRITE, self._writable)
+
+
+class FifoCopy(Copy):
+    """Copies output to a client's FIFO, whose reading end it holds: what is written before a client comes waits there.
+
+    While the FIFO is full that end is closed, because only then does the kernel tell whether anybody else reads
+    (EPIPE): one who is slow is waited for; without one, output is dropped, and the container goes on. After the end the
+    reading end stays open for a client that is late, until :meth:`release`.
+    """
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, loop: Loop, source: int, target: int, reader: int) -> None:
+        self._reader = reader
+        super().__init__(loop, source, target)
+
+    def finish(self) -> None:
+        """Pass on everything at once: the FIFO grows as far as it must, so that nothing is lost and nobody waited for."""
+        if self._source >= 0:
+            pending = sum(_unread(fd) for fd in (self._source, self._target)) + len(self._data)
+            with contextlib.suppress(OSError):  # a limit: what has room is passed on
+                fcntl.fcntl(self._target, fcntl.F_SETPIPE_SZ, pending + 2 * _CHUNK)
+            if self._data:
+                self._writable(WRITE)
+        super().finish()
+
+    def release(self) -> None:
+        if self._reader >= 0:
+            os.close(self._reader)
+            self._reader = -1
+
+    def _write(self) -> None:
+        try:
+            self._data = self._data[os.write(self._target, self._data) :]
+        except BlockingIOError:
+            self.release()
+        except BrokenPipeError:
+            self._data = b""  # nobody reads
+        if self._data:
+            self._wait_for_room()
+        elif self._reader < 0:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            self._reader = os.open(f"/proc/self/fd/{self._target}", flags)
+
+
+def _unread(fd: int) -> int:
+    """Bytes that wait in a pipe, FIFO or terminal (FIONREAD)."""
+    found: int = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))[0]
+    return found
 
 
 def _open_fifo(path: str, mode: int) -> int:

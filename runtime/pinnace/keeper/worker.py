@@ -16,6 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from pinnace.errors import BY_STATUS, Error
+from pinnace.linux.kernel import KERNEL, PR_SET_PDEATHSIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,8 @@ def run(work: Callable[[], Outcome]) -> Outcome:
 def _work(work: Callable[[], Outcome], answer_to: socket.socket) -> None:
     """In the child: work, answer, end."""
     signal.set_wakeup_fd(-1)
+    # A shim that is killed takes it along: what it began is removed by others, who would wait for it.
+    KERNEL.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         answer, fd = work()
         socket.send_fds(answer_to, [json.dumps(answer).encode()], [] if fd is None else [fd])

@@ -36,6 +36,8 @@ NAMESPACES: dict[str, tuple[int, str]] = {
 }
 """OCI namespace type: clone(2) flag and the name in /proc/PID/ns, in the order they are joined."""
 
+PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15

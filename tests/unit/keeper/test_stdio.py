@@ -31,9 +31,9 @@ def _fifo(tmp_path: Path, name: str) -> str:
     return str(path)
 
 
-def _turn(loop: Loop) -> None:
+def _turn(loop: Loop, milliseconds: int = 200) -> None:
     """One round of the loop, bounded."""
-    for fd, events in loop._poll.poll(200):
+    for fd, events in loop._poll.poll(milliseconds):
         callback = loop._callbacks.get(fd)
         if callback is not None:
             callback(events)
@@ -45,9 +45,11 @@ def test_output_survives_a_reader_that_goes_away(tmp_path: Path, loop: Loop) -> 
     _, stdout, _ = stdio.open()
     reader = os.open(path, os.O_RDONLY)
     os.write(stdout, b"one")
+    _turn(loop)
     assert os.read(reader, 10) == b"one"
     os.close(reader)
     os.write(stdout, b"two")  # no SIGPIPE, no EPIPE: the shim still reads
+    _turn(loop)
     late = os.open(path, os.O_RDONLY)
     assert os.read(late, 10) == b"two"
     stdio.ended()
@@ -64,6 +66,60 @@ def test_output_of_an_ended_process_waits_for_a_late_reader(tmp_path: Path, loop
     late = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     assert os.read(late, 10) == b"said"
     assert os.read(late, 10) == b""
+    stdio.close()
+
+
+def test_output_that_nobody_reads_never_blocks(tmp_path: Path, loop: Loop) -> None:
+    path = _fifo(tmp_path, "out")
+    stdio = Stdio(loop, {"stdout": path})
+    _, stdout, _ = stdio.open()
+    os.set_blocking(stdout, False)
+    sent = 0
+    while sent < 10 << 20:
+        sent += os.write(stdout, b"x" * 65536)
+        for _ in range(3):
+            _turn(loop, 0)
+    late = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    assert os.read(late, 10) == b"x" * 10  # some of it is still there for one who comes
+    stdio.close()
+    os.close(late)
+
+
+def test_a_slow_reader_gets_everything_even_after_the_end(tmp_path: Path, loop: Loop) -> None:
+    path = _fifo(tmp_path, "out")
+    stdio = Stdio(loop, {"stdout": path})
+    _, stdout, _ = stdio.open()
+    slow = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(stdout, False)
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while sent < 10 << 20:
+            sent += os.write(stdout, b"x" * 65536)
+            _turn(loop, 0)
+    assert 100_000 < sent < 10 << 20  # the reader's slowness held the writer
+    stdio.ended()
+    stdio.close()
+    received = 0
+    while data := os.read(slow, 1 << 20):
+        received += len(data)
+    assert received == sent
+    os.close(slow)
+
+
+def test_a_reader_that_goes_while_the_fifo_is_full_stops_nobody(tmp_path: Path, loop: Loop) -> None:
+    path = _fifo(tmp_path, "out")
+    stdio = Stdio(loop, {"stdout": path})
+    _, stdout, _ = stdio.open()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(stdout, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(stdout, b"x" * 65536)
+            _turn(loop, 0)
+    os.close(reader)
+    for _ in range(4):
+        _turn(loop)
+    assert os.write(stdout, b"x" * 4096) == 4096
     stdio.close()
 
 
@@ -213,7 +269,7 @@ def test_a_flood_leaves_the_shim_time_for_others(tmp_path: Path, loop: Loop) -> 
     try:
         begun = time.monotonic()
         for _ in range(3):
-            _turn(loop)
+            _turn(loop, 0)
         assert time.monotonic() - begun < 10
     finally:
         stopping.set()
