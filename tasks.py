@@ -327,3 +327,90 @@ def verify(
         reboot=reboot,
         yes=assume_yes(yes),
     )
+
+
+@task(
+    help={
+        "limit": "hosts: a group or pattern of the inventory",
+        "inventory": "another inventory than inventory.ini",
+        "batch": "sizes of the batches, hosts or percent of all, the last one repeated",
+        "canary": "hosts that go first, by name, separated by commas",
+        "max-fail": "hosts (or percent of all) that may fail; one more stops the rollout",
+        "pause": "time between two batches: 30s, 5m",
+        "health-time": "how long a changed host must be healthy before it counts",
+        "health-limit": "how long it may take until it was",
+        "host-time": "how long a host may take to change",
+        "confirm": "how long a board waits for a risky change to be confirmed before it puts it back",
+        "parallel": "hosts at once",
+        "revert": "what is put back when it is stopped: batch, all or nothing",
+        "role": "only these roles, separated by commas",
+        "resume": "go on with a rollout that was stopped or cut off: its name, or `latest`",
+        "json": "events as JSON lines on standard output",
+        "junit": "write the results there as JUnit XML",
+        "report": "write an HTML page with a timeline per host there",
+        "accept-new": "trust host keys that are not known yet",
+        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "yes": "install what this machine lacks without asking",
+    }
+)
+def rollout(
+    _: Context,
+    limit: str = "",
+    inventory: str = "",
+    batch: str = "1,10%,50%",
+    canary: str = "",
+    max_fail: str = "0",
+    pause: str = "0s",
+    health_time: str = "10s",
+    health_limit: str = "60s",
+    host_time: str = "30m",
+    confirm: str = "60s",
+    parallel: int = 25,
+    revert: str = "batch",
+    role: str = "",
+    resume: str = "",
+    json: bool = False,
+    junit: str = "",
+    report: str = "",
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    yes: bool = False,
+) -> int:
+    """Change a fleet batch by batch, watch its health, stop and put back when hosts fail."""
+    from toolkit.rollout import command
+
+    access = command.Access(accept_new, ask_sudo_password, assume_yes(yes))
+    reports = command.Reports(json, junit, report)
+    if resume:
+        return command.resume("" if resume == "latest" else resume, access, reports)
+    asked = command.Asked(
+        limit, inventory, batch, canary, max_fail, pause, health_time, health_limit, host_time,
+        confirm, parallel, revert, role,
+    )  # fmt: skip
+    return command.run(asked, access, reports)
+
+
+@task(
+    help={
+        "host": "a host, group or pattern of the inventory",
+        "inventory": "another inventory than inventory.ini",
+        "parallel": "hosts at once",
+        "accept-new": "trust host keys that are not known yet",
+        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "yes": "install what this machine lacks without asking",
+    }
+)
+def rollback(
+    _: Context,
+    host: str = "",
+    inventory: str = "",
+    parallel: int = 25,
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    yes: bool = False,
+) -> int:
+    """Put back what the latest run changed on boards."""
+    from toolkit.rollout import command
+
+    access = command.Access(accept_new, ask_sudo_password, assume_yes(yes))
+    return command.rollback(host, inventory, access, parallel)

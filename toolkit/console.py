@@ -8,8 +8,9 @@ line; elsewhere each finished step is one line.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -33,6 +34,22 @@ _PIPE_WIDTH = 1000
 _MARKS = {"ok": ("✓", "green"), "changed": ("~", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "dim")}  # fmt: skip
 
 
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def told_to(listener: Callable[[str], None]) -> Iterator[None]:
+    """In this thread, steps and lines are words for ``listener`` instead of output.
+
+    For many hosts at once, which share one table.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def elapsed(seconds: float) -> str:
     """``0.4 s``, ``12 s``, ``3 min 05 s``."""
     if seconds < 10:
@@ -44,6 +61,10 @@ def elapsed(seconds: float) -> str:
 
 def line(status: str, name: str, detail: str = "", seconds: float | None = None) -> None:
     """Print one finished step: ``status`` is ok, changed, failed or skipped."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(name)
+        return
     mark, style = _MARKS[status]
     text = Text.assemble((f"{mark} ", style), name)
     if detail:
@@ -55,6 +76,10 @@ def line(status: str, name: str, detail: str = "", seconds: float | None = None)
 
 def note(message: str) -> None:
     """A line of information that is not a step."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(message)
+        return
     err.print(Text(message), soft_wrap=True)
 
 
@@ -89,6 +114,11 @@ def step(name: str, *, total: int | None = None) -> Iterator[Step]:
     ``total`` (bytes) turns the spinner into a bar. Set ``status`` and ``detail`` of the yielded
     step to change its closing line. An exception is shown as failed and passed on.
     """
+    listener = _listener.get()
+    if listener is not None:
+        listener(name)
+        yield Step(None, None)
+        return
     started = time.monotonic()
     if not err.is_terminal:
         current = Step(None, None)

@@ -8,11 +8,12 @@ contents have arrived whole.
 
 from __future__ import annotations
 
-from toolkit.agent import preflight
+from toolkit.agent import confirm, preflight
 from toolkit.agent.errors import AgentError, from_os
 from toolkit.agent.journal import REBOOT
 from toolkit.agent.kinds import all_kinds
 from toolkit.agent.kinds.units import reload_units, start
+from toolkit.agent.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Engine:
         self._system = system
         self._emit = emit
         self._journal = journal
+        self._run_id: str = plan["run"]["id"]
+        self._confirm: float = plan.get("confirm", 0)
         self._kinds = all_kinds()
         self.counts = {"ok": 0, "changed": 0, "failed": 0}
         self.handled = 0
@@ -81,6 +84,21 @@ class Engine:
         calling = [i for i in changing if self._calls(i, planned[i])]
         if changing:
             contents = self._prepare(planned, changing, self._called(calling), fetch)
+            self._guard(changing, self._called(calling))
+        else:
+            contents = fetch([])
+        try:
+            follows = self._change_all(planned, calling, owed, contents)
+        except AgentError as problem:
+            if confirm.armed(self._system) is None:
+                raise
+            raise self._back(problem) from None
+        confirm.count_from_now(self._system)
+        return follows
+
+    def _change_all(
+        self, planned: list[list[Change]], calling: list[int], owed: list[str], contents: Contents
+    ) -> str:
         for i, changes in enumerate(planned):
             if self.resources[i]["kind"] == "reboot":
                 changes = self._reboot_here(
@@ -95,6 +113,25 @@ class Engine:
             else:
                 self._result(i, "ok", [])
         return "reboot" if self._handle([*owed, *self._called(calling)]) else "done"
+
+    def _guard(self, changing: list[int], called: list[str]) -> None:
+        """From here on, what is changed is noted down; a risky change waits to be confirmed."""
+        notes = Undo(self._system, self._run_id)
+        notes.begin()
+        resources = [self.resources[i] for i in changing]
+        handlers = [handler for handler in self.handlers if handler["name"] in called]
+        notes.units(confirm.units(resources, handlers))
+        notes.commands(handler["argv"] for handler in handlers if handler["action"] == "command")
+        self._system.notes = notes.path
+        if self._confirm and any(confirm.risky(resource) for resource in resources):
+            confirm.arm(self._system, self._run_id, self._confirm)
+
+    def _back(self, problem: AgentError) -> AgentError:
+        """The run failed half way: nobody has to wait for the watcher to put it back."""
+        self._system.notes = None
+        count = confirm.put_back(self._system, self._run_id)
+        self._journal.record(event="reverted", what=f"{count} things", why=problem.message)
+        return AgentError(f"{problem.message}; what this run had changed is put back", problem.hint)
 
     def _calls(self, i: int, changes: list[Change]) -> bool:
         return self._kinds[self.resources[i]["kind"]].calls(changes)

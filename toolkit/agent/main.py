@@ -15,7 +15,7 @@ import struct
 import sys
 import zlib
 
-from toolkit.agent import facts, journal
+from toolkit.agent import confirm, facts, journal
 from toolkit.agent.engine import Engine
 from toolkit.agent.errors import AgentError, from_os
 from toolkit.agent.system import SPOOL, System, write_all
@@ -51,7 +51,7 @@ class Agent:
             self.emit("hello", facts=facts.gather(self._system))
             message = self._frame()
             if message:
-                self._converge(json.loads(zlib.decompress(message)))
+                self._answer(json.loads(zlib.decompress(message)))
         except AgentError as problem:
             self.emit("error", message=problem.message, hint=problem.hint)
             return 1
@@ -61,6 +61,28 @@ class Agent:
             self.emit("error", message=from_os(problem).message, hint="")
             return 1
         return 0
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        """``mode``: ``check`` or ``apply`` a plan, ``confirm`` what a run changed, or ``revert`` it."""
+        if message["mode"] == "confirm":
+            confirm.confirm(self._system, message["run"]["id"])
+            self.emit("end")
+        elif message["mode"] == "revert":
+            self._revert(message["run"], message.get("of", ""))
+        else:
+            self._converge(message)
+
+    def _revert(self, run: dict[str, Any], of: str) -> None:
+        held = journal.lock(self._system, run["by"])
+        notes = journal.Journal(self._system, run)
+        try:
+            count = confirm.put_back(self._system, of)
+            if count:
+                notes.record(event="reverted", what=f"{count} things", why="asked for")
+        finally:
+            notes.close()
+            os.close(held)
+        self.emit("end", reverted=count)
 
     def _converge(self, plan: dict[str, Any]) -> None:
         if plan.get("status"):
@@ -75,12 +97,14 @@ class Agent:
             return
         held = journal.lock(self._system, plan["run"]["by"])
         try:
+            confirm.refuse_another(self._system, plan["run"]["id"])
             follows = engine.apply(self._fetch)
         finally:
             self._clear_spool()
             notes.close()
             os.close(held)
-        self.emit("end", counts=engine.counts, next=follows, handlers=engine.handled)
+        armed = confirm.armed(self._system) is not None
+        self.emit("end", counts=engine.counts, next=follows, handlers=engine.handled, armed=armed)
 
     def _frame(self) -> bytes:
         size = _FRAME.unpack(self._exactly(_FRAME.size))[0]

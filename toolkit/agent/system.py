@@ -48,6 +48,8 @@ class System:
         """Set when a unit file was written: systemd has to read it before the next start."""
         self.started: set[str] = set()
         """Units (re)started in this run: a handler need not restart them again."""
+        self.notes: Callable[[str], None] | None = None
+        """Told of each path before it is changed."""
         self.reboot_owed: str | None = None
         """Why the plan so far needs a reboot, ``None`` when it does not."""
 
@@ -90,6 +92,20 @@ class System:
         """The contents as text, empty when there is no such file."""
         return (self.read(path) or b"").decode("utf-8", "replace")
 
+    def changing(self, path: str) -> None:
+        """``path`` is about to be changed; for those who do that themselves."""
+        if self.notes is not None:
+            self.notes(path)
+
+    @contextmanager
+    def unnoted(self) -> Iterator[None]:
+        """What is changed in here is the agent's own."""
+        notes, self.notes = self.notes, None
+        try:
+            yield
+        finally:
+            self.notes = notes
+
     def make_directory(self, path: str, mode: int = 0o755) -> None:
         """Create ``path`` and the missing directories above it (those 0755), durably."""
         if self.lstat(path) is not None:
@@ -97,6 +113,7 @@ class System:
         parent = os.path.dirname(path)
         if parent != path:
             self.make_directory(parent)
+        self.changing(path)
         try:
             os.mkdir(self.path(path), mode)
         except FileExistsError:
@@ -108,6 +125,7 @@ class System:
         """Put a file in place, whole or not at all."""
         directory, name = os.path.split(self.path(path))
         self.make_directory(os.path.dirname(path))
+        self.changing(path)
         self._remove_leftovers(directory, name)
         temporary = os.path.join(directory, f".{name}{TEMPORARY}{os.getpid()}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -140,6 +158,7 @@ class System:
     def remove(self, path: str) -> None:
         """Remove a file or link, durably; nothing there is fine."""
         if self.lstat(path) is not None:
+            self.changing(path)
             os.unlink(self.path(path))
             sync_directory(os.path.dirname(self.path(path)))
 
@@ -171,6 +190,7 @@ class System:
         """Point ``path`` at ``target``, switching an existing link by rename."""
         directory, name = os.path.split(self.path(path))
         self.make_directory(os.path.dirname(path))
+        self.changing(path)
         self._remove_leftovers(directory, name)
         temporary = os.path.join(directory, f".{name}{TEMPORARY}{os.getpid()}")
         os.symlink(target, temporary)

@@ -33,6 +33,8 @@ class Sources:
             return ModuleSpec(name, self, is_package=any(n.startswith(name + '.') for n in self.sources))
     def create_module(self, spec):
         return None
+    def get_source(self, name):
+        return self.sources[name]
     def exec_module(self, module):
         exec(compile(self.sources[module.__name__], '<' + module.__name__ + '>', 'exec'), module.__dict__)
 size = int(sys.stdin.buffer.readline())
@@ -87,6 +89,18 @@ class Agent:
     def leave(self) -> None:
         """End the conversation without a plan."""
         self._pipe.send(_FRAME.pack(0))
+
+    def confirm(self, run: Mapping[str, str]) -> None:
+        """Keep what ``run`` (its ``id``) changed; raises :class:`HostFailed` when it is put back already."""
+        self._ask({"mode": "confirm", "run": dict(run)})
+
+    def revert(self, run: Mapping[str, str], of: str = "") -> int:
+        """Put back the board's latest run, or only ``of`` (an id) when it is that; how many things."""
+        return int(self._ask({"mode": "revert", "run": dict(run), "of": of})["reverted"])
+
+    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``end`` of a conversation of one question."""
+        return list(self.converge(message, {}, lambda *_: None))[-1]
 
     def converge(
         self,

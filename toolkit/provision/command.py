@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,7 @@ from toolkit.errors import DriftFound, HostUnreachable, PinnaceError
 from toolkit.plan.compile import check_roles
 from toolkit.provision import status as shown_status
 from toolkit.provision.converge import Converge, Options, Outcome
-from toolkit.provision.journal import RunJournal
+from toolkit.provision.journal import RunJournal, by
 from toolkit.provision.selection import Selected, exit_status, select
 from toolkit.provision.status import Seen
 from toolkit.verify import command as verification
@@ -48,8 +46,7 @@ def run(
     password = asked_for(sudo=ask_sudo_password, login=ask_password)
     notes = RunJournal("check" if options.check else "provision", by(), hosts=[host.target.name for host in chosen], roles=options.roles, tags=options.tags, skip_tags=options.skip_tags)  # fmt: skip
     options = replace(options, prefixed=len(chosen) > 1, journal=notes)
-    if any(host.target.board for host in chosen):
-        _lab(chosen, yes=options.yes)
+    lab_for(chosen, yes=options.yes)
     results = _each(chosen, _converging(known, password, options), parallel)
     if verify and not options.check:
         for host in chosen:
@@ -93,11 +90,6 @@ def status(
         seen[name] = found
     shown_status.show(seen, as_json=as_json)
     return exit_status(list(results.values()))
-
-
-def by() -> str:
-    """Who runs this, and where, as boards and journals are told."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _ended(result: Outcome | PinnaceError) -> dict[str, object]:
@@ -149,8 +141,8 @@ def _recap(name: str, result: Outcome | PinnaceError, seconds: float) -> None:
     console.recap(name, counts, seconds)
 
 
-def _lab(chosen: list[Selected], *, yes: bool) -> None:
-    """Emulated boards pull from the lab registry: it runs and has their images.
+def lab_for(chosen: list[Selected], *, yes: bool) -> None:
+    """Emulated boards, where some are chosen, pull from the lab registry: it runs and has their images.
 
     What this machine needs for both is asked for here, once. Without root, boards under user
     emulation that run are provisioned as they are, against the registry that was started with them.
@@ -160,6 +152,8 @@ def _lab(chosen: list[Selected], *, yes: bool) -> None:
     from toolkit.lab import registry
 
     emulated = [boards.get(host.target.board) for host in chosen if host.target.board]
+    if not emulated:
+        return
     on_our_kernel = [board for board in emulated if board.tier != "system"]
     if on_our_kernel:
         if os.geteuid() != 0 and all(board.is_running for board in emulated):

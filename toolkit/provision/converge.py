@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +21,8 @@ from toolkit.plan import ship
 from toolkit.plan.compile import compile_plan
 from toolkit.plan.model import Plan
 from toolkit.provision import bootstrap, hosts, status
+from toolkit.provision.confirm import SECONDS, confirm, new_run
+from toolkit.provision.health import Health
 from toolkit.provision.journal import RunJournal
 from toolkit.provision.report import Report
 from toolkit.provision.status import Seen
@@ -37,7 +36,8 @@ _RUNS = 4
 class Options:
     """What the command line chose for all hosts.
 
-    ``status``: ask each board how it is, and show nothing of what would change.
+    ``status``: ask each board how it is, and show nothing of what would change. ``confirm``: seconds
+    until a risky change that was not confirmed is put back; 0: it stays.
     """
 
     check: bool = False
@@ -47,6 +47,7 @@ class Options:
     tags: tuple[str, ...] = ()
     skip_tags: tuple[str, ...] = ()
     prefixed: bool = False
+    confirm: float = SECONDS
     status: bool = False
     journal: RunJournal | None = None
 
@@ -59,6 +60,8 @@ class Outcome:
     plan: str
     handlers: int = 0
     seen: Seen | None = None
+    run: str = ""
+    """The id that the board knows this run by."""
 
     @property
     def changed(self) -> bool:
@@ -76,7 +79,13 @@ class Converge:
         known: KnownHosts,
         password: SudoPassword,
         options: Options,
+        *,
+        before: Health | None = None,
     ) -> None:
+        """``before``: what worked there, and must after a risky change."""
+        self._before = before or Health()
+        self._run = new_run()
+        self._connection: Connection | None = None
         self._target = target
         self._settings = settings
         self._known = known
@@ -97,14 +106,18 @@ class Converge:
                 with console.step(f"{self._prefix}reboot"):
                     reboot(target, self._known, self._password).close()
             if end["next"] != "again":
+                if end.get("armed"):
+                    with console.step(f"{self._prefix}confirm over a new connection"):
+                        self._confirm(target)
                 changed = counts["changed"] + end["counts"]["changed"]
                 counted = {**end["counts"], "changed": changed}
-                return Outcome(counted, plan.id, end["handlers"], self._seen(changed))
+                return Outcome(counted, plan.id, end["handlers"], self._seen(changed), self.run_id)  # fmt: skip
         raise HostFailed(f"{self._target.name}: it wants a reboot again and again", hint="a file of Reboot(when=...) comes back at each boot")  # fmt: skip
 
     def _once(self, target: Target) -> tuple[dict[str, Any], Plan]:
         """One connection, one agent, the whole plan; how it ended."""
         with Connection(target, self._known, self._password) as connection:
+            self._connection = connection
             install = not self._options.check
             with bootstrap.agent(connection, install=install, prefix=self._prefix) as (
                 agent,
@@ -113,6 +126,22 @@ class Converge:
                 self._may_provision(facts)
                 plan = self._plan(facts)
                 return self._apply(agent, plan), plan
+
+    @property
+    def run_id(self) -> str:
+        """What the board knows this run by."""
+        return self._run["id"]
+
+    def abandon(self) -> None:
+        """End the connection under a run that nobody waits for any more, from another thread."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _confirm(self, target: Target) -> None:
+        def connect() -> Connection:
+            return Connection(target, self._known, self._password)
+
+        confirm(target.name, connect, self._run, self._before, self._options.confirm)
 
     def _may_provision(self, facts: Mapping[str, Any]) -> None:
         name = self._target.name
@@ -140,7 +169,8 @@ class Converge:
             "mode": "check" if options.check else "apply",
             "show_text": options.diff,
             "status": status.UNITS if options.status else (),
-            "run": {"id": uuid.uuid4().hex, "by": f"{getpass.getuser()}@{socket.gethostname()}"},
+            "run": self._run,
+            "confirm": options.confirm,
         }
         end: dict[str, Any] = {}
         try:

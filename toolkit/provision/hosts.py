@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from contextlib import nullcontext
 
 from toolkit import boards
 from toolkit.connection.hostkeys import KnownHosts
@@ -30,7 +31,8 @@ def prepare(target: Target, known: KnownHosts, *, yes: bool) -> Target:
     if not target.board:
         return target
     board = boards.get(target.board)
-    with _starting:
+    # One that runs is only looked at; when it does not answer, that is no reason for others to wait.
+    with nullcontext() if board.is_running else _starting:
         board.ensure_started(yes=yes)
     port = board.ssh_port
     # A port other than SSH's own is part of the name that a key is known by (sshd(8)).

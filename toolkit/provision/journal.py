@@ -6,8 +6,10 @@ diffs of files are not written; who may read the file is its owner alone.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import socket
 import threading
 import time
 import uuid
@@ -21,6 +23,11 @@ from toolkit.paths import give_to_user, state_dir
 
 KEPT = 500
 """Runs that stay."""
+
+
+def by() -> str:
+    """Who runs this, and where, as boards and journals are told."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 class RunJournal:

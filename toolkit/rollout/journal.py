@@ -96,3 +96,8 @@ def ends(journal: Journal) -> dict[str, Status]:
 def done(journal: Journal) -> dict[str, Status]:
     """Hosts that need nothing any more; all others have their turn (again) when it is resumed."""
     return {host: status for host, status in ends(journal).items() if status in _GOOD}
+
+
+def runs(journal: Journal) -> dict[str, str]:
+    """The ids that hosts know their latest run by, where one ended well."""
+    return {event.host: event.data["run"] for event in events(journal) if event.data.get("run")}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from toolkit.provision.health import Health
 from toolkit.rollout.batches import Amount, Batch
 
 
@@ -75,29 +76,11 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """What was seen on a host, as names of checks.
-
-    working: what works; all of it must still work after a change. broken: what must always work, and
-    does not.
-    """
-
-    working: frozenset[str] = frozenset()
-    broken: frozenset[str] = frozenset()
-
-    def problem_after(self, after: Health) -> str:
-        """Why a host that was like this and is like ``after`` now is not healthy; empty when it is."""
-        if after.broken:
-            return f"does not work: {', '.join(sorted(after.broken))}"
-        lost = self.working - after.working
-        return f"worked before and does not now: {', '.join(sorted(lost))}" if lost else ""
-
-
-@dataclass(frozen=True, slots=True)
 class Applied:
-    """How a change ended: counts of resources by status."""
+    """How a change ended: counts of resources by status, and the id that the host knows the run by."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    run: str = ""
 
     @property
     def changed(self) -> bool:

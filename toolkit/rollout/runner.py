@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from toolkit.errors import HostFailed, HostUnreachable, PinnaceError
+from toolkit.provision.health import Health
 from toolkit.rollout.batches import Batch
-from toolkit.rollout.model import Applied, Event, Fleet, Health, Revert, Rules, Sink, Status
+from toolkit.rollout.model import Applied, Event, Fleet, Revert, Rules, Sink, Status
 from toolkit.rollout.together import Told, together
 
 _INTERVAL = 2.0
@@ -69,7 +70,8 @@ class Rollout:
                 failed.append(told.host)
             elif isinstance(told.result, Applied):
                 status = Status.CHANGED if told.result.changed else Status.OK
-                self._is(told.host, status, data={"counts": dict(told.result.counts)})
+                data = {"counts": dict(told.result.counts), "run": told.result.run}
+                self._is(told.host, status, data=data)
         if self._rules.revert is not Revert.NOTHING:
             self._revert(failed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -27,8 +28,9 @@ _LIVE_ROWS = 12
 class Shown:
     """Follows events; use it as a context, so that the terminal is whole again afterwards."""
 
-    def __init__(self) -> None:
-        self._timeline = Timeline()
+    def __init__(self, before: Iterable[Event] = ()) -> None:
+        """``before``: what happened in earlier parts of the rollout."""
+        self._timeline = Timeline().follow(before)
         self._live: Live | None = None
 
     def __enter__(self) -> Self:

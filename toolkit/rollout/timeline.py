@@ -50,6 +50,8 @@ class Line:
             self.spans[-1].end = at
         if not status.ended:
             self.spans.append(Span(status, at))
+        if status in (Status.CHANGING, Status.OK, Status.CHANGED):
+            self.problem = ""  # an earlier part's
         if status.bad and detail:
             self.problem = self.problem or detail
         self.status, self.doing = status, ""
@@ -74,6 +76,7 @@ class Timeline:
         self.began = self.began or event.at
         self.ended = max(self.ended, event.at)
         if event.name == "begin":
+            self.stopped = ""  # what was stopped goes on
             for batch in event.data["batches"]:
                 for host in batch["hosts"]:
                     self._line(host).batch = batch["name"]

@@ -218,3 +218,13 @@ def test_an_agent_that_cannot_run_says_why(
         pytest.raises(HostFailed, match=message),
     ):
         ship.Agent("board", pipe).hello()
+
+
+def test_a_damaged_line_of_known_hosts_is_passed_over(
+    server: Sshd, tmp_path: Path, key: Path
+) -> None:
+    user = tmp_path / "known_hosts"
+    user.write_text("127.0.0.1 ssh-ed25519 AAAAdamaged\nonly two\n@cert-authority *.lab x\n\x00\n")
+    known = KnownHosts(accept_new=True, path=tmp_path / "own", user=user)
+    with connect(server, known, key) as connection:
+        assert connection.run("true").status == 0

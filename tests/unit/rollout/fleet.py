@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from toolkit.errors import HostFailed
-from toolkit.rollout.model import Applied, Event, Health, Say
+from toolkit.provision.health import Health
+from toolkit.rollout.model import Applied, Event, Say
 
 GOOD = Health(working=frozenset({"daemon", "web"}))
 CHANGED = Applied({"ok": 3, "changed": 1})

@@ -107,6 +107,7 @@ class File(Kind):
         if self.wants(resource, self.diff(resource, self.look(resource, system))):
             system.write(path, contents(resource["digest"]), mode, uid, gid)
         else:
+            system.changing(path)
             os.chown(system.path(path), uid, gid)
             os.chmod(system.path(path), mode)
         system.units_changed |= path.startswith(_UNIT_DIRECTORIES)
@@ -141,6 +142,7 @@ class Directory(Kind):
     def apply(self, resource: Resource, system: System, contents: Contents) -> None:
         uid, gid = ids(resource["owner"], resource["group"])
         system.make_directory(resource["path"], int(resource["mode"], 8))
+        system.changing(resource["path"])
         os.chown(system.path(resource["path"]), uid, gid)
         os.chmod(system.path(resource["path"]), int(resource["mode"], 8))
 

@@ -45,6 +45,7 @@ class Sysctl(Kind):
         return [(resource["path"], 4096)] if resource["path"] else []
 
     def apply(self, resource: Resource, system: System, contents: Contents) -> None:
+        system.changing(_proc(resource["key"]))
         try:
             with open(system.path(_proc(resource["key"])), "w", encoding="ascii") as file:
                 file.write(resource["value"])

@@ -94,6 +94,7 @@ class Hostname(Kind):
         text = decode(system.read(_HOSTS))
         rewrite(system, _HOSTS, text, _hosts(wanted, text))
         system.rewrite("/etc/hostname", (wanted + "\n").encode())
+        system.changing(_KERNEL_NAME)
         with open(system.path(_KERNEL_NAME), "w", encoding="ascii") as file:
             file.write(wanted)
 

@@ -7,10 +7,10 @@ after), absolute for the runtime itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from toolkit.connection.ssh import Connection
 from toolkit.errors import HostFailed
-from toolkit.rollout.model import Health
 
 _SECONDS = 60.0
 _DAEMON = "pinnaced.service"
@@ -32,6 +32,25 @@ done
 exit 0
 """
 """For a shell: the properties of all services, then what the daemon says when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What was seen on a host, as names of checks.
+
+    working: what works; all of it must still work after a change. broken: what must always work, and
+    does not.
+    """
+
+    working: frozenset[str] = frozenset()
+    broken: frozenset[str] = frozenset()
+
+    def problem_after(self, after: Health) -> str:
+        """Why a host that was like this and is like ``after`` now is not healthy; empty when it is."""
+        if after.broken:
+            return f"does not work: {', '.join(sorted(after.broken))}"
+        lost = self.working - after.working
+        return f"worked before and does not now: {', '.join(sorted(lost))}" if lost else ""
 
 
 def look(connection: Connection) -> Health:

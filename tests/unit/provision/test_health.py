@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.rollout.health import read
-from toolkit.rollout.model import Health
+from toolkit.provision.health import Health, read
 
 
 def _unit(name: str, active: str = "active", enabled: str = "enabled") -> str:

@@ -1,0 +1,206 @@
+"""``./inv rollout`` and ``./inv rollback``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from toolkit import console
+from toolkit.connection.hostkeys import KnownHosts
+from toolkit.connection.sudo import SudoPassword
+from toolkit.errors import HostFailed, HostUnreachable, MaxFailExceeded, PinnaceError, UsageError
+from toolkit.provision.command import lab_for
+from toolkit.provision.converge import Options
+from toolkit.provision.selection import Selected, select
+from toolkit.rollout import html, journal, junit
+from toolkit.rollout.batches import amount, amounts, split
+from toolkit.rollout.fleet import Hosts
+from toolkit.rollout.model import Event, Revert, Rules, Sink, Status
+from toolkit.rollout.runner import Rollout
+from toolkit.rollout.show import Shown
+from toolkit.rollout.timeline import Timeline
+from toolkit.rollout.together import together
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_ROLLBACK_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line said; kept in the journal, so that a resumed rollout is the same one."""
+
+    limit: str = ""
+    inventory: str = ""
+    batch: str = "1,10%,50%"
+    canary: str = ""
+    max_fail: str = "0"
+    pause: str = "0s"
+    health_time: str = "10s"
+    health_limit: str = "60s"
+    host_time: str = "30m"
+    confirm: str = "60s"
+    parallel: int = 25
+    revert: str = "batch"
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How hosts are reached; asked anew each time."""
+
+    accept_new: bool = False
+    ask_sudo_password: bool = False
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where reports go; empty for none."""
+
+    json: bool = False
+    junit: str = ""
+    html: str = ""
+
+
+def run(asked: Asked, access: Access, reports: Reports) -> int:
+    """Start a rollout; returns the exit status. Raises :class:`MaxFailExceeded` when it was stopped."""
+    chosen, rules, options = _prepare(asked, access)
+    record = journal.begin(asdict(asked))
+    return _go(record, chosen, rules, options, access, reports, {})
+
+
+def resume(name: str, access: Access, reports: Reports) -> int:
+    """Go on with the rollout ``name`` (empty: the latest): hosts that it finished well stay as they are."""
+    record = journal.find(name)
+    chosen, rules, options = _prepare(Asked(**record.asked), access)
+    return _go(record, chosen, rules, options, access, reports, journal.done(record))
+
+
+def rollback(pattern: str, inventory: str, access: Access, parallel: int) -> int:
+    """Put back the latest run on each host of ``pattern``; returns the exit status."""
+    chosen = select(pattern, inventory)
+    fleet = Hosts(chosen, *_secrets(access), Options(yes=access.yes))
+    problems: list[PinnaceError] = []
+    for told in together(
+        [host.target.name for host in chosen], fleet.take_back, parallel=parallel,
+        limit=_ROLLBACK_SECONDS, abandon=fleet.abandon,
+    ):  # fmt: skip
+        if told.problem is not None:
+            console.line("failed", told.host, told.problem.message)
+            problems.append(told.problem)
+        elif told.last:
+            count = told.result
+            console.line("changed" if count else "ok", told.host, f"{count} things put back" if count else "there was nothing to put back")  # fmt: skip
+    return _status(type(problem) for problem in problems)
+
+
+def _prepare(asked: Asked, access: Access) -> tuple[list[Selected], Rules, Options]:
+    if not asked.limit:
+        raise UsageError("which hosts?", hint="--limit GROUP, or a pattern like 'boards:!pi'")
+    chosen = select(asked.limit, asked.inventory)
+    names = [host.target.name for host in chosen]
+    canaries = [word for word in asked.canary.split(",") if word]
+    if asked.revert not in list(Revert):
+        raise UsageError(f"--revert: {asked.revert!r}", hint=f"one of {', '.join(Revert)}")
+    if asked.parallel < 1:
+        raise UsageError("--parallel: at least 1")
+    rules = Rules(
+        batches=tuple(split(names, amounts(asked.batch, "--batch"), canaries)),
+        max_fail=amount(asked.max_fail, "--max-fail"),
+        pause=seconds(asked.pause, "--pause"),
+        health_time=seconds(asked.health_time, "--health-time"),
+        health_limit=seconds(asked.health_limit, "--health-limit"),
+        host_limit=seconds(asked.host_time, "--host-time"),
+        parallel=asked.parallel,
+        revert=Revert(asked.revert),
+    )
+    roles = tuple(word for word in asked.role.split(",") if word)
+    options = Options(yes=access.yes, roles=roles, confirm=seconds(asked.confirm, "--confirm"))
+    lab_for(chosen, yes=access.yes)
+    return chosen, rules, options
+
+
+def _go(
+    record: journal.Journal,
+    chosen: list[Selected],
+    rules: Rules,
+    options: Options,
+    access: Access,
+    reports: Reports,
+    done: Mapping[str, Status],
+) -> int:
+    fleet = Hosts(chosen, *_secrets(access), options, journal.runs(record))
+    # What a page shows of a resumed rollout begins with its first part.
+    before = journal.events(record)
+    timeline = Timeline().follow(before)
+    with _sink(record, before, timeline, reports) as sink:
+        rollout = Rollout(rules, fleet, sink, done)
+        try:
+            rollout.run()
+        except KeyboardInterrupt:
+            console.note(f"go on with: ./inv rollout --resume {record.id}")
+            raise
+        finally:
+            _write(reports, timeline, f"Rollout {record.id}")
+    if rollout.stopped:
+        failed = len(rollout.failed)
+        raise MaxFailExceeded(f"the rollout was stopped: {failed} failed, {rules.max_fail} may", hint=f"when it is mended: ./inv rollout --resume {record.id}")  # fmt: skip
+    unreachable = (rollout.status[host] is Status.UNREACHABLE for host in rollout.failed)
+    return _status(HostUnreachable if away else HostFailed for away in unreachable)
+
+
+@contextmanager
+def _sink(
+    record: journal.Journal, before: list[Event], timeline: Timeline, reports: Reports
+) -> Iterator[Sink]:
+    """Every event goes to the disk first, then to who shows it."""
+    with ExitStack() as stack:
+        stack.callback(record.close)
+        shown = None if reports.json else stack.enter_context(Shown(before))
+
+        def sink(event: Event) -> None:
+            record.record(event)
+            timeline(event)
+            if shown is not None:
+                shown(event)
+            else:
+                sys.stdout.write(json.dumps(event.wire()) + "\n")
+                sys.stdout.flush()
+
+        yield sink
+        if shown is not None:
+            stack.pop_all().close()
+            shown.recap()
+
+
+def _write(reports: Reports, timeline: Timeline, title: str) -> None:
+    if reports.junit:
+        junit.write(Path(reports.junit), timeline, title)
+    if reports.html:
+        html.write(Path(reports.html), timeline, title)
+
+
+def _secrets(access: Access) -> tuple[KnownHosts, SudoPassword]:
+    return KnownHosts(accept_new=access.accept_new), SudoPassword(ask=access.ask_sudo_password)
+
+
+def _status(kinds: Iterable[type[PinnaceError]]) -> int:
+    """A host that failed counts more than one that could not be reached."""
+    found = {issubclass(kind, HostUnreachable) for kind in kinds}
+    if not found:
+        return 0
+    return HostFailed.exit_code if False in found else HostUnreachable.exit_code
+
+
+def seconds(text: str, flag: str) -> float:
+    """``30s``, ``5m``, ``1h30m`` or a number of seconds; raises :class:`UsageError`."""
+    found = _DURATION.fullmatch(text.strip())
+    if not text.strip() or found is None:
+        raise UsageError(f"{flag}: {text!r} is not a time", hint="such as 30s, 5m or 1h30m")
+    hours, minutes, rest = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + rest
