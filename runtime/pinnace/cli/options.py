@@ -97,7 +97,8 @@ class Command:
     """A command: a group with ``commands`` below it, or a leaf whose code is in ``module``."""
 
     __slots__ = (
-        "_flags", "about", "aliases", "commands", "details", "interspersed", "module", "name", "version",
+        "_flags", "about", "aliases", "commands", "completer", "details", "interspersed", "module",
+        "name", "version",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +113,7 @@ class Command:
         details: str = "",
         version: str = "",
         interspersed: bool = False,
+        completer: str = "",
     ) -> None:
         self.name = name
         self.about = about
@@ -123,6 +125,8 @@ class Command:
         self.version = version
         # Whether flags may stand behind arguments, too, as in programs made with Go's cobra.
         self.interspersed = interspersed
+        # "module:function" of a program: names for the next argument of a Call, for completion.
+        self.completer = completer
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -392,9 +396,12 @@ def _unknown(call: Call) -> InvalidArgument:
 
 
 def complete(root: Command, words: Sequence[str]) -> list[str]:
-    """What may come next behind ``words``: flags when the last word starts one, commands otherwise."""
+    """What may come next behind ``words``: flags when the last word starts one, commands and names otherwise.
+
+    An empty last word says that the one before it, a flag perhaps, is whole.
+    """
     last = words[-1] if words else ""
-    done = words[:-1] if last.startswith("-") else words
+    done = words[:-1] if not last or last.startswith("-") else words
     try:
         call = parse(root, done)
     except (InvalidArgument, HelpWanted):
@@ -403,6 +410,9 @@ def complete(root: Command, words: Sequence[str]) -> list[str]:
         names = [name for flag in call.command.flags() for name in flag.names] + ["help", "h"]
         shown = sorted(("--" if len(name) > 1 else "-") + name for name in names)
         return [name for name in shown if name.startswith(last)]
+    if call.command.module and root.completer:
+        module, _, function = root.completer.partition(":")
+        return list(getattr(importlib.import_module(module), function)(call))
     if call.args:
         return []
     return [name for command in call.command.commands for name in command.names]

@@ -161,6 +161,7 @@ APP = Command(
     "ctr",
     "work with the container daemon: images, containers and their tasks",
     version=VERSION,
+    completer="pinnace.cli.ctr.completing:arguments",
     details="Compatible with containerd's ctr, and able to drive any containerd.\n"
     "Flags stand before arguments; everything happens in one namespace (--namespace).",
     flags=(

@@ -45,6 +45,8 @@ APP = Command(
 
 def main(words: list[str]) -> int:
     """Serve, or run the command in ``words``; returns the exit status."""
+    if words and words[-1] == options.COMPLETE:
+        return options.run(APP, words)
     try:
         call = options.parse(APP, words)
     except options.HelpWanted:

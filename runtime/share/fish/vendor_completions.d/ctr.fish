@@ -1,0 +1,13 @@
+# fish completion for ctr: the command itself says what may come next.
+function __pinnace_ctr
+    set -l asked (commandline -opc)
+    set -l word (commandline -ct)
+    test -z "$word"; or string match -q -- '-*' $word; and set -a asked "$word"
+    set -l offered ($asked --generate-bash-completion 2>/dev/null)
+    if test (count $offered) -gt 0
+        string join \n -- $offered
+    else
+        __fish_complete_path $word
+    end
+end
+complete -c ctr -f -a '(__pinnace_ctr)'
