@@ -45,4 +45,5 @@ import pinnace.images.transports.layout
 import pinnace.images.transports.registry
 import pinnace.linux.seccomp
 import pinnace.registry.listing
-import pinnace.registry.resolver  # noqa: F401 (each is imported for having been imported)
+import pinnace.registry.resolver
+import pinnace.runc.init  # noqa: F401 (each is imported for having been imported)

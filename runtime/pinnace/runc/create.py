@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 from pinnace.errors import Error, FailedPrecondition, PermissionDenied
 from pinnace.linux import cgroups, proc, procfs
 from pinnace.linux.kernel import KERNEL, Kernel
-from pinnace.runc import hooks, init, limits, mapped, namespaces, native, notify
+from pinnace.runc import hooks, limits, mapped, namespaces, native
 from pinnace.runc import state as states
 from pinnace.runc.channel import Channel, verified
-from pinnace.runc.init import Launch
+from pinnace.runc.launch import Launch
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Privileges
 from pinnace.runc.state import ContainerState, Status
@@ -174,6 +174,8 @@ class _Creation:
         if (steps := native.creation(launch)) is not None:
             self.stage_one = native.spawn(launch, steps, self.plan.joined.values())
             return
+        from pinnace.runc import init  # 3 ms that few configurations cost
+
         if not self.plan.takes_one_fork():
             self.stage_one = os.fork()
             if self.stage_one == 0:
@@ -210,7 +212,7 @@ class _Creation:
                 self.terminal = fds[0]
             elif "listener" in record:
                 told = {**self.state.oci(), "status": "creating"}
-                notify.deliver(self.kernel, record, self.state.pid, told, channel)
+                _deliver(self.kernel, record, self.state.pid, told, channel)
             elif "ready" in record:
                 return
             waiting = waiting or "waiting" in record
@@ -263,6 +265,14 @@ class _Creation:
                 self.cgroup.kill()
                 limits.remove(self.state, self.cgroup)
         self.state.remove()
+
+
+def _deliver(
+    kernel: Kernel, record: dict[str, Any], pid: int, told: dict[str, Any], channel: Channel
+) -> None:
+    from pinnace.runc import notify  # only for who has a supervisor
+
+    notify.deliver(kernel, record, pid, told, channel)
 
 
 def _set_oom_score(pid: int, score: int | None) -> None:
@@ -368,7 +378,7 @@ def _start(state: ContainerState, spec: dict[str, Any]) -> None:
         _wait_for(channel, state.pid, limit)
         record, _ = channel.receive()
         if record is not None and "listener" in record:
-            notify.deliver(KERNEL, record, state.pid, state.oci(), channel)
+            _deliver(KERNEL, record, state.pid, state.oci(), channel)
             _wait_for(channel, state.pid, limit)
             record, _ = channel.receive()
     if record is not None:
@@ -429,9 +439,13 @@ class _Joining:
             launch.entry = entry = group.entry()
         if (steps := native.joining(launch, held)) is not None:
             stage_one = native.spawn(launch, steps, held.values())
-        elif (stage_one := os.fork()) == 0:
-            ours.close()
-            init.run(lambda it: init.exec_stage_one(it, held), launch)
+        else:
+            from pinnace.runc import init
+
+            stage_one = os.fork()
+            if stage_one == 0:
+                ours.close()
+                init.run(lambda it: init.exec_stage_one(it, held), launch)
         try:
             theirs.close()
             if entry is not None:
@@ -468,7 +482,7 @@ class _Joining:
                 elif "terminal" in record:
                     terminal = fds[0]
                 elif "listener" in record:
-                    notify.deliver(self.kernel, record, pid, self.state.oci(), channel)
+                    _deliver(self.kernel, record, pid, self.state.oci(), channel)
                 ready = ready or "ready" in record
         except BaseException:
             if terminal is not None:

@@ -16,96 +16,20 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pinnace.errors import Error
 from pinnace.linux import net
-from pinnace.linux.cgroups import Cgroup, Entry
-from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
+from pinnace.linux.kernel import PR_SET_DUMPABLE
 from pinnace.runc import devices, namespaces, notify, rootfs, scheduling, sysctl, terminal
 from pinnace.runc.channel import Channel, error_record
 from pinnace.runc.hooks import run_inside
-from pinnace.runc.labels import Labels
-from pinnace.runc.namespaces import Plan
-from pinnace.runc.process import Prepared, Privileges, prepare
+from pinnace.runc.launch import FIRST_OTHER, Launch
+from pinnace.runc.process import Prepared, prepare
 
 _SIGNALS = tuple(
     int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 )
-_FIRST_OTHER = 3  # descriptors after standard input, output and error
-
-
-class Launch:
-    """Everything the stages need; made by the creator, inherited through fork."""
-
-    __slots__ = (
-        "affinity",
-        "bundle",
-        "by_user",
-        "cgroup",
-        "channel",
-        "entry",
-        "kernel",
-        "keyring",
-        "labels",
-        "listener",
-        "no_devices",
-        "pivot",
-        "plan",
-        "preserved",
-        "privileges",
-        "process",
-        "scheduling",
-        "spec",
-        "stdio",
-        "told",
-        "trees",
-    )  # fmt: skip
-
-    def __init__(
-        self, kernel: Kernel, spec: dict[str, Any], bundle: str, channel: Channel,
-        privileges: Privileges, stdio: tuple[int, int, int] | None,
-    ) -> None:  # fmt: skip
-        self.kernel = kernel
-        self.spec = spec
-        self.bundle = bundle
-        self.process: dict[str, Any] = spec["process"]
-        self.affinity = scheduling.Affinity(self.process)
-        self.scheduling = scheduling.prepare(self.process, spec.get("linux") or {})
-        self.labels = Labels(self.process, spec.get("linux") or {})
-        self.channel = channel
-        self.privileges = privileges
-        self.stdio = stdio  # None for a terminal
-        self.by_user = os.geteuid() != 0  # rootless
-        self.told: dict[str, Any] = {}  # the state that hooks are told
-        self.trees: dict[int, int] = {}  # descriptors of idmapped mounts, see mapped.py
-        self.preserved = 0
-        self.no_devices = False  # the root is mounted nodev
-        self.pivot = True  # or the root is moved there: a root in the initial ramdisk can't pivot
-        self.keyring = True  # a new session keyring
-        self.plan: Plan | None = None
-        self.listener: socket.socket | None = None
-        self.cgroup: Cgroup | None = None
-        self.entry: Entry | None = None
-
-    def needed(self) -> list[int]:
-        """Every descriptor that the stages need, but for those of namespaces."""
-        needed = [0, 1, 2, self.channel.socket.fileno(), *(self.stdio or ())]
-        needed += range(_FIRST_OTHER, self.first_other())
-        if self.listener is not None:
-            needed.append(self.listener.fileno())
-        if self.entry is not None:
-            needed += self.entry.fds()
-        return [*needed, *self.trees.values()]
-
-    def first_other(self) -> int:
-        """The first descriptor that the program does not get."""
-        return _FIRST_OTHER + self.preserved
-
-    def load_filter(self) -> None:
-        """Load the seccomp filter, if there is one; who is at the other end gets its listener."""
-        if self.privileges.filter is not None:
-            notify.load(self.kernel, self.privileges.filter, self.channel)
 
 
 def run(stage: Callable[[Launch], None], launch: Launch) -> NoReturn:
@@ -241,7 +165,13 @@ def _prepare(launch: Launch) -> Prepared:
     """The last steps before the program, the same for the first and for a further process."""
     if launch.scheduling is not None:
         launch.scheduling.apply()
-    return prepare(launch.kernel, launch.process, launch.privileges, launch.load_filter)
+    return prepare(launch.kernel, launch.process, launch.privileges, lambda: _load_filter(launch))
+
+
+def _load_filter(launch: Launch) -> None:
+    """Load the seccomp filter, if there is one; who is at the other end gets its listener."""
+    if launch.privileges.filter is not None:
+        notify.load(launch.kernel, launch.privileges.filter, launch.channel)
 
 
 class _Waiting:
@@ -329,7 +259,7 @@ def set_stdio(launch: Launch, slave: int | None) -> None:
 def _replace_null() -> None:
     """Use the container's /dev/null where a stream is the host's: root inside could change its
     mode or owner for everybody. Raises Error when the container has none."""
-    streams = [number for number in range(_FIRST_OTHER) if devices.is_null(number)]
+    streams = [number for number in range(FIRST_OTHER) if devices.is_null(number)]
     if not streams:
         return
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

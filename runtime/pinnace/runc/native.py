@@ -32,10 +32,10 @@ from pinnace.linux.kernel import (
 from pinnace.linux.mount import MountOptions, parse_options
 from pinnace.runc import devices, hooks, sysctl
 from pinnace.runc.channel import EXECUTED, LOOKED_UP, PLAIN, WORDS
-from pinnace.runc.init import Launch
+from pinnace.runc.launch import Launch
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import environment_of, limit_of
-from pinnace.runc.rootfs import PROC_FILES
+from pinnace.spec.runtime import PROC_FILES
 
 PROGRAM = os.path.abspath(f"{__file__}/../../../../libexec/init")
 """The native init of this release; a checkout has none."""

@@ -23,14 +23,9 @@ from pinnace.runc import copyup, devices, mapped
 from pinnace.runc.cgroupfs import mount_cgroups
 from pinnace.runc.labels import mount_data
 from pinnace.runc.paths import Root, descriptor
+from pinnace.spec.runtime import PROC_FILES
 
 _BIND = mnt.MS_BIND | mnt.MS_REC
-# Mounts below /proc that harm nobody: what lxcfs and CPU partitioning put there (runc's list).
-PROC_FILES = {
-    "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
-    "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
-    "/proc/sys/crypto/fips_enabled",
-}  # fmt: skip
 
 
 def prepare(kernel: Kernel, spec: dict[str, Any], bundle: str) -> Root:

@@ -46,6 +46,12 @@ MASKED_PATHS = (
     "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
     "/sys/firmware", "/sys/devices/virtual/powercap", "/proc/scsi",
 )  # fmt: skip
+PROC_FILES = {
+    "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps",
+    "/proc/uptime", "/proc/loadavg", "/proc/slabinfo", "/proc/net/dev", "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+}  # fmt: skip
+"""Files below /proc that something may be mounted on: what lxcfs and CPU partitioning put there (runc's list)."""
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 _U32: Shape = range(1 << 32)

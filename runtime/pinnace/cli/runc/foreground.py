@@ -8,10 +8,13 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from pinnace.cli.terminal import RawTerminal
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
-from pinnace.runc import container, terminal
+from pinnace.runc import container
+
+if TYPE_CHECKING:
+    from pinnace.cli.terminal import RawTerminal
 
 _FORWARDED = (
     signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
@@ -29,6 +32,8 @@ def attend(made: container.Created, start: Callable[[], None]) -> int:
         if made.console is None:
             start()
             return _wait(made.pid)
+        from pinnace.cli.terminal import RawTerminal
+
         with RawTerminal(sys.stdin.fileno()) as own, _sized(own, made.console):
             start()
             _copy(made.console)
@@ -64,6 +69,7 @@ def _forwarding(pid: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _sized(own: RawTerminal, console: int) -> Iterator[None]:
     """Keep the container's window as large as ours."""
+    from pinnace.runc import terminal
 
     def resize(*_: object) -> None:
         width, height = own.size()
