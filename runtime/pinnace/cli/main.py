@@ -65,6 +65,13 @@ def wants_caller(argv: Sequence[str]) -> bool:
     return runc.wants_caller(list(argv[1:]))
 
 
+def rehearse() -> None:
+    """What a spare of the keeper's goes through: the motions of a command, with no effect on anything."""
+    from pinnace.cli import rehearsal
+
+    rehearsal.run()
+
+
 def _load(entry: str) -> Callable[[list[str]], int]:
     module, _, function = entry.partition(":")
     return cast("Callable[[list[str]], int]", getattr(importlib.import_module(module), function))

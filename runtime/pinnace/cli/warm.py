@@ -23,6 +23,7 @@ import pinnace.cli.ctr.tasks.remove
 import pinnace.cli.ctr.tasks.start
 import pinnace.cli.ctr.version
 import pinnace.cli.main
+import pinnace.cli.rehearsal
 import pinnace.cli.runc
 import pinnace.cli.runc.delete
 import pinnace.cli.runc.exec

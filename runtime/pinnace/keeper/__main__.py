@@ -44,8 +44,8 @@ def main(words: list[str]) -> int:
     gc.freeze()
     server.notify_ready()
     try:
-        refuses = command.refusal_beside(cli)
-        server.Keeper(listener, entry, start_shim, _release(), refuses).run()
+        refuses, rehearse = command.refusal_beside(cli), command.rehearsal_beside(cli)
+        server.Keeper(listener, entry, start_shim, _release(), refuses, rehearse).run()
     finally:
         os.unlink(address)
     return 0

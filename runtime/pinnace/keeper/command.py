@@ -65,6 +65,12 @@ def refusal_beside(entry: str) -> Refusal:
     return cast(Refusal, getattr(module, "wants_caller", lambda _: False))
 
 
+def rehearsal_beside(entry: str) -> Callable[[], None]:
+    """The function ``rehearse`` of an entry's module; without one nothing is rehearsed."""
+    module = importlib.import_module(entry.partition(":")[0])
+    return cast("Callable[[], None]", getattr(module, "rehearse", lambda: None))
+
+
 def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
     """Run the command in this (forked) process and end it; does not return.
 

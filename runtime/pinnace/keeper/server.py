@@ -21,9 +21,12 @@ from typing import Any
 from pinnace.errors import Error, InvalidArgument, PermissionDenied
 from pinnace.keeper import command
 from pinnace.keeper.protocol import Receiver, pack
+from pinnace.keeper.spare import Rehearsal, Spare
 
 _REQUEST_SECONDS = 10.0
 _MAX_SESSIONS = 512
+_QUIET_MILLISECONDS = 50.0
+"""Without anything to do for so long, a spare is made, so that it takes no time from a command that just began."""
 _CREDENTIALS = struct.Struct("3i")
 # What a launcher passes on, and SIGSTOP for Ctrl-Z.
 _ALLOWED = frozenset(
@@ -68,17 +71,20 @@ class Keeper:
         start_shim: what a forked shim runs.
         release: the directory of our release; commands of another one start cold.
         refuses: which command lines start cold as well.
+        rehearse: what a spare goes through, so that a command finds memory of its own.
     """
 
     def __init__(
         self, listener: socket.socket, cli: command.Entry, start_shim: StartShim, release: str,
-        refuses: command.Refusal,
+        refuses: command.Refusal, rehearse: Rehearsal,
     ) -> None:  # fmt: skip
         self._listener = listener
         self._cli = cli
         self._start_shim = start_shim
         self._release = release
         self._refuses = refuses
+        self._rehearse = rehearse
+        self._spare: Spare | None = None
         self._poll = select.poll()
         self._sessions: dict[int, _Session] = {}
         self._children: dict[int, _Session] = {}
@@ -93,7 +99,10 @@ class Keeper:
     def run(self) -> None:
         """Serve until SIGTERM. Commands and shims that run go on."""
         while not self._stopping:
-            for fd, _ in self._poll.poll(self._patience()):
+            ready = self._poll.poll(self._patience())
+            if not ready:
+                self._keep_spare()
+            for fd, _ in ready:
                 if fd == self._listener.fileno():
                     self._accept()
                 elif fd == self._wake:
@@ -103,9 +112,17 @@ class Keeper:
             self._drop_slow()
 
     def _patience(self) -> float | None:
-        """Milliseconds until the first unfinished request is dropped; ``None`` for ever."""
+        """Milliseconds until the first unfinished request is dropped, or a spare is made; ``None`` for ever."""
         waiting = [each.deadline for each in self._sessions.values() if not each.pid]
-        return max(0.0, min(waiting) - time.monotonic()) * 1000 if waiting else None
+        until = max(0.0, min(waiting) - time.monotonic()) * 1000 if waiting else None
+        if self._spare is not None:
+            return until
+        return _QUIET_MILLISECONDS if until is None else min(until, _QUIET_MILLISECONDS)
+
+    def _keep_spare(self) -> None:
+        if self._spare is None:
+            with contextlib.suppress(OSError):  # no process to be had: commands will say so
+                self._spare = Spare(self._cli, self._rehearse)
 
     def _accept(self) -> None:
         try:
@@ -137,11 +154,15 @@ class Keeper:
                 return
             if pid == 0:
                 return
+            if self._spare is not None and pid == self._spare.pid:
+                self._spare.close()
+                self._spare = None
             session = self._children.pop(pid, None)
             if session is not None:
                 code = os.waitstatus_to_exitcode(status)
                 session.say({"exit": code} if code >= 0 else {"signal": -code})
                 self._end(session)
+                self._keep_spare()
 
     def _attend(self, session: _Session, fd: int) -> None:
         if fd == session.ready:
@@ -186,13 +207,20 @@ class Keeper:
             raise InvalidArgument(f"the keeper is of release {self._release}")
         if self._refuses(request.argv):
             raise InvalidArgument("this command has to be a child of its caller")
-        pid = os.fork()
-        if pid == 0:
-            command.become(request, fds, self._cli)
-        session.pid = pid
+        session.pid = pid = self._run(request, frame, fds)
         session.receiver.close_fds()
         self._children[pid] = session
         session.say({"pid": pid})
+
+    def _run(self, request: command.Request, frame: dict[str, Any], fds: list[int]) -> int:
+        """Have the spare run a command, or fork now; the process id."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.take(frame, fds):
+            return spare.pid
+        pid = os.fork()
+        if pid == 0:
+            command.become(request, fds, self._cli)
+        return pid
 
     def _fork_shim(self, session: _Session, frame: dict[str, Any]) -> None:
         """Fork a shim. It outlives us: when we end, init adopts it.

@@ -1,0 +1,95 @@
+"""The copy that the keeper forks before it is needed: used once, replaced, never in the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pinnace.cli import rehearsal
+from pinnace.runc import native
+from pinnace.runc.launch import Launch
+from tests.unit.keeper.test_keeper import Command
+from tests.unit.keeper.test_keeper import keeper as keeper
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _spare(keeper: Path) -> int:
+    """The keeper's only child, once it has one."""
+    pid = _keeper_of(keeper)
+    for _ in range(1000):
+        if found := _children(pid):
+            assert len(found) == 1
+            return found[0]
+        time.sleep(0.01)
+    raise AssertionError("there is no spare")
+
+
+def _keeper_of(address: Path) -> int:
+    for pid in _children(os.getpid()):
+        if str(address).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    raise AssertionError("there is no keeper")
+
+
+def test_a_command_is_what_waited_for_it(keeper: Path, tmp_path: Path) -> None:
+    spare = _spare(keeper)
+    command = Command(keeper, tmp_path, "echo", "hello")
+    assert command.pid == spare
+    assert command.end() == {"exit": 0}
+    assert _spare(keeper) != spare
+
+
+def test_one_that_died_is_replaced(keeper: Path, tmp_path: Path) -> None:
+    spare = _spare(keeper)
+    os.kill(spare, signal.SIGKILL)
+    command = Command(keeper, tmp_path, "echo", "hello")
+    assert command.end() in ({"exit": 0}, {"signal": signal.SIGKILL})
+    assert _spare(keeper) != spare
+    (tmp_path / "again").mkdir()
+    assert Command(keeper, tmp_path / "again", "echo", "hello").end() == {"exit": 0}
+
+
+def test_a_request_that_may_not_fit_is_forked_for(keeper: Path, tmp_path: Path) -> None:
+    spare = _spare(keeper)
+    command = Command(keeper, tmp_path, "echo", "x" * 100_000)
+    assert command.pid != spare
+    assert command.end() == {"exit": 0}
+
+
+def test_two_at_once(keeper: Path, tmp_path: Path) -> None:
+    _spare(keeper)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    both = [Command(keeper, tmp_path / name, "echo", name) for name in ("one", "two")]
+    assert [each.end() for each in both] == [{"exit": 0}] * 2
+    assert both[0].pid != both[1].pid
+
+
+def test_the_rehearsal_is_of_the_real_steps(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It gets to its end, describes a container, and leaves no descriptor behind."""
+    program = tmp_path / "init"
+    program.touch(0o755)
+    described = []
+    real = native.creation
+
+    def creation(launch: Launch) -> bytes | None:
+        described.append(real(launch))
+        return described[-1]
+
+    monkeypatch.setattr(native, "PROGRAM", str(program))
+    monkeypatch.setattr(native, "creation", creation)
+    before = os.listdir("/proc/self/fd")
+    rehearsal.run()
+    assert os.listdir("/proc/self/fd") == before
+    assert len(described) == 1
+    if os.geteuid() == 0:
+        assert described[0]
