@@ -40,7 +40,7 @@ _BOOT_SECONDS = 600
 _RESTORE_SECONDS = 180
 """Half a minute and two seconds on an idle machine; these are for a loaded one."""
 
-_POWEROFF_SECONDS = 60
+_POWEROFF_SECONDS = 180
 _END_SECONDS = 20
 
 _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client", "setpriv": "util-linux"}

@@ -45,14 +45,15 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
     Raises :class:`PinnaceError` with the end of its console when it ends, its kernel gives up or ``seconds`` pass.
     """
     deadline = time.monotonic() + seconds
-    problem, door = "no answer", _Door(board.console, run)
+    heard = Heard(board.console)
+    problem, door = "no answer", _Door(heard, run)
     while time.monotonic() < deadline:
         if not run.alive:
             log = (board.console.parent / "supervisor.log").read_text(errors="replace")
             raise PinnaceError(
                 f"{board.name} ended: {last_line(log)}", hint=last_words(board.console)
             )
-        if _PANIC in _last_boot(board.console):
+        if heard.panic():
             raise PinnaceError(
                 f"the kernel of {board.name} gave up; it was ended", hint=last_words(board.console)
             )
@@ -69,6 +70,29 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
     )
 
 
+class Heard:
+    """What a board's console says from now on; what it said in an earlier life does not count."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._begin = log.stat().st_size if log.exists() else 0
+
+    def panic(self) -> bool:
+        """Whether the kernel gave up."""
+        return _PANIC in self._text()
+
+    def server(self) -> bool:
+        """Whether the SSH server runs, or somebody may log in."""
+        return bool(_STARTED.search(self._text()))
+
+    def _text(self) -> bytes:
+        try:
+            new = self._log.stat().st_size - self._begin
+        except FileNotFoundError:
+            return b""
+        return _end_of(self._log, min(new, 1 << 16))
+
+
 class _Door:
     """Whether a board's SSH server answers, asked as seldom as possible.
 
@@ -76,8 +100,8 @@ class _Door:
     answer all of it before the one who has a key. A restored machine answers at once.
     """
 
-    def __init__(self, log: Path, run: Run) -> None:
-        self._log = log
+    def __init__(self, heard: Heard, run: Run) -> None:
+        self._heard = heard
         self._run = run
         self._patience = 1.0
         self._asked = time.monotonic()
@@ -88,7 +112,7 @@ class _Door:
             found = self._run.ready.exists()
         else:
             blind = time.monotonic() - self._asked > _BLIND_SECONDS
-            found = bool(blind or _STARTED.search(_last_boot(self._log))) and self._greets()
+            found = (blind or self._heard.server()) and self._greets()
         if not found:
             time.sleep(0.02 if self._run.incoming else 0.1)
         return found
@@ -100,12 +124,6 @@ class _Door:
             # On a loaded machine the server may need longer than this for its first word.
             self._patience = min(self._patience * 1.2, 15.0)
         return found
-
-
-def _last_boot(log: Path) -> bytes:
-    """What the console says of the last boot, or the end of that."""
-    text = _end_of(log, 1 << 16)
-    return text[text.rfind(b"Booting Linux") + 1 :]
 
 
 def settle(board: SystemBoard) -> None:
