@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from roles.context import CURRENT, Board
 from toolkit.resources import (
-    RELOAD_UNITS,
     Bundle,
     Directory,
     File,
@@ -15,6 +14,7 @@ from toolkit.resources import (
     Link,
     Resource,
     Unit,
+    render,
     template,
 )
 
@@ -50,13 +50,6 @@ def recipe(board: Board) -> Iterator[Resource]:
 
     paths = {"current": CURRENT, "config": CONFIG, "state": settings.state}
     runtime_directory = settings.state.removeprefix("/run/")
-    for unit, handler in (("pinnace-keeper.service", KEEPER), ("pinnaced.service", DAEMON)):
-        yield template(
-            f"/etc/systemd/system/{unit}",
-            f"{unit}.j2",
-            notify=(RELOAD_UNITS, handler),
-            runtime_directory=runtime_directory,
-            **paths,
-        )
-    yield Unit(unit="pinnace-keeper.service")
-    yield Unit(unit="pinnaced.service")
+    for unit in ("pinnace-keeper.service", "pinnaced.service"):
+        source = render(f"{unit}.j2", runtime_directory=runtime_directory, **paths)
+        yield Unit(unit=unit, source=source)

@@ -56,6 +56,12 @@ def test_unit_diff(active: str, enabled: str, changes: list[Change]) -> None:
     assert kind.diff(resource, kind.look(resource, system)) == changes
 
 
+def test_what_cannot_be_disabled_is_not_disabled_at_every_run() -> None:
+    system = System(runner=Programs(systemctl=SHOWN.format("inactive", "static")))
+    resource = {"unit": "x.service", "enabled": False, "running": False, "files": {}}
+    assert Unit().diff(resource, Unit().look(resource, system)) == []
+
+
 def test_all_units_are_asked_for_in_one_call() -> None:
     both = SHOWN.format("active", "enabled") + "\n" + SHOWN.format("inactive", "disabled")
     programs = Programs(systemctl=both)

@@ -16,7 +16,7 @@ from toolkit.plan.compile import check_roles, compile_plan, role_names
 from toolkit.plan.model import Plan, Planned, make
 from toolkit.provision.report import unified
 from toolkit.provision.selection import exit_status, select
-from toolkit.resources import Content, File
+from toolkit.resources import RELOAD_UNITS, Content, File
 
 FACTS = {"modules": True, "cmdline": "", "containerd": False}
 
@@ -48,9 +48,11 @@ def test_the_clock_comes_first_and_units_last(tmp_path: Path) -> None:
 
 def test_units_are_read_before_restarts_and_the_reboot_is_last(tmp_path: Path) -> None:
     plan = compile_plan(ROLES, board(tmp_path, cmdline="/boot/cmdline.txt"))
-    names = [handler.name for handler in plan.handlers]
+    late = File(path="/etc/systemd/system/x.timer", source=b"", notify=(RELOAD_UNITS,))
+    names = [handler.name for handler in make([*plan.entries, Planned("x", late)]).handlers]
     assert names[0] == "reload units"
     assert names[-1] == "reboot"
+    assert names.index("restart pinnace-keeper.service") < names.index("restart pinnaced.service")
 
 
 def test_the_socket_of_an_installed_containerd_is_left_alone(tmp_path: Path) -> None:

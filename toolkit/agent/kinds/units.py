@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from toolkit.agent.system import System
 
 _PROPERTIES = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
-_ENABLED = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias")
+_ENABLED = ("enabled", "enabled-runtime", "indirect", "alias")
+_NEITHER = ("static", "generated", "transient")
+"""States of units that cannot be enabled or disabled: something else starts them (systemctl(1))."""
 _START_SECONDS = 300
 _DIRECTORY = "/etc/systemd/system"
 _TRIAL = "/run/pinnace-agent-units"
@@ -55,7 +57,7 @@ class Unit(Kind):
             for name in _changed(resource, state)
         ]
         enabled = state.get("UnitFileState") in _ENABLED
-        if enabled != resource["enabled"]:
+        if enabled != resource["enabled"] and state.get("UnitFileState") not in _NEITHER:
             changes.append(Change("enabled", _word(enabled), _word(resource["enabled"])))
         active = state.get("ActiveState", "inactive")
         if (active in ("active", "reloading")) != resource["running"]:
