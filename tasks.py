@@ -149,6 +149,7 @@ def inventory(
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
         "ask-password": "read the password to log in with from standard input, for boards that take no key",
+        "confirm": "how long a board waits for a risky change to be confirmed before it puts it back (0: not at all)",
         "verify": "run the tests of tests/board afterwards, where something changed (--no-verify: do not)",
         "junit": "write the results of these tests there as JUnit XML",
         "parallel": "boards at once",
@@ -167,12 +168,14 @@ def provision(
     accept_new: bool = False,
     ask_sudo_password: bool = False,
     ask_password: bool = False,
+    confirm: str = "60s",
     verify: bool = True,
     junit: str = "",
     parallel: int = 4,
     yes: bool = False,
 ) -> int:
     """Make boards what their roles say, and verify them."""
+    from toolkit.durations import seconds
     from toolkit.provision import command
 
     options = command.Options(
@@ -182,6 +185,7 @@ def provision(
         roles=words(role),
         tags=words(tags),
         skip_tags=words(skip_tags),
+        confirm=seconds(confirm, "--confirm"),
     )
     return command.run(
         host,
@@ -350,6 +354,7 @@ def verify(
         "report": "write an HTML page with a timeline per host there",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "ask-password": "read the login password from standard input, for boards without a key",
         "yes": "install what this machine lacks without asking",
     }
 )
@@ -374,12 +379,13 @@ def rollout(
     report: str = "",
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     yes: bool = False,
 ) -> int:
     """Change a fleet batch by batch, watch its health, stop and put back when hosts fail."""
     from toolkit.rollout import command
 
-    access = command.Access(accept_new, ask_sudo_password, assume_yes(yes))
+    access = command.Access(accept_new, ask_sudo_password, ask_password, assume_yes(yes))
     reports = command.Reports(json, junit, report)
     if resume:
         return command.resume("" if resume == "latest" else resume, access, reports)
@@ -397,6 +403,7 @@ def rollout(
         "parallel": "hosts at once",
         "accept-new": "trust host keys that are not known yet",
         "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+        "ask-password": "read the login password from standard input, for boards without a key",
         "yes": "install what this machine lacks without asking",
     }
 )
@@ -407,10 +414,11 @@ def rollback(
     parallel: int = 25,
     accept_new: bool = False,
     ask_sudo_password: bool = False,
+    ask_password: bool = False,
     yes: bool = False,
 ) -> int:
     """Put back what the latest run changed on boards."""
     from toolkit.rollout import command
 
-    access = command.Access(accept_new, ask_sudo_password, assume_yes(yes))
+    access = command.Access(accept_new, ask_sudo_password, ask_password, assume_yes(yes))
     return command.rollback(host, inventory, access, parallel)

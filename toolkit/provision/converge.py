@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from roles.context import Board, Lab, Release
-from toolkit import console
+from toolkit import boards, console
 from toolkit.arch import Arch
 from toolkit.build import bundle
 from toolkit.connection.hostkeys import KnownHosts
@@ -28,6 +29,8 @@ from toolkit.provision.report import Report
 from toolkit.provision.status import Seen
 
 _REBOOT_SECONDS = 300.0
+_EMULATED = 5
+"""How many times longer a board of another architecture takes for everything."""
 _RUNS = 4
 """Times that a plan is sent: a reboot in its middle takes another."""
 
@@ -141,7 +144,14 @@ class Converge:
         def connect() -> Connection:
             return Connection(target, self._known, self._password)
 
-        confirm(target.name, connect, self._run, self._before, self._options.confirm)
+        confirm(target.name, connect, self._run, self._before, self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        """How long the board waits to be told that all is well."""
+        name = self._target.board
+        foreign = bool(name) and boards.get(name).arch != Arch.from_machine(os.uname().machine)
+        return self._options.confirm * (_EMULATED if foreign else 1)
 
     def _may_provision(self, facts: Mapping[str, Any]) -> None:
         name = self._target.name
@@ -170,7 +180,7 @@ class Converge:
             "show_text": options.diff,
             "status": status.UNITS if options.status else (),
             "run": self._run,
-            "confirm": options.confirm,
+            "confirm": self._seconds,
         }
         end: dict[str, Any] = {}
         try:

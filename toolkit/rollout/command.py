@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from toolkit import console
 from toolkit.connection.hostkeys import KnownHosts
-from toolkit.connection.sudo import SudoPassword
+from toolkit.connection.sudo import SudoPassword, asked_for
+from toolkit.durations import seconds
 from toolkit.errors import HostFailed, HostUnreachable, MaxFailExceeded, PinnaceError, UsageError
 from toolkit.provision.command import lab_for
 from toolkit.provision.converge import Options
@@ -26,7 +26,6 @@ from toolkit.rollout.show import Shown
 from toolkit.rollout.timeline import Timeline
 from toolkit.rollout.together import together
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _ROLLBACK_SECONDS = 300.0
 
 
@@ -55,6 +54,7 @@ class Access:
 
     accept_new: bool = False
     ask_sudo_password: bool = False
+    ask_password: bool = False
     yes: bool = False
 
 
@@ -186,7 +186,9 @@ def _write(reports: Reports, timeline: Timeline, title: str) -> None:
 
 
 def _secrets(access: Access) -> tuple[KnownHosts, SudoPassword]:
-    return KnownHosts(accept_new=access.accept_new), SudoPassword(ask=access.ask_sudo_password)
+    return KnownHosts(accept_new=access.accept_new), asked_for(
+        sudo=access.ask_sudo_password, login=access.ask_password
+    )
 
 
 def _status(kinds: Iterable[type[PinnaceError]]) -> int:
@@ -195,12 +197,3 @@ def _status(kinds: Iterable[type[PinnaceError]]) -> int:
     if not found:
         return 0
     return HostFailed.exit_code if False in found else HostUnreachable.exit_code
-
-
-def seconds(text: str, flag: str) -> float:
-    """``30s``, ``5m``, ``1h30m`` or a number of seconds; raises :class:`UsageError`."""
-    found = _DURATION.fullmatch(text.strip())
-    if not text.strip() or found is None:
-        raise UsageError(f"{flag}: {text!r} is not a time", hint="such as 30s, 5m or 1h30m")
-    hours, minutes, rest = (float(part or 0) for part in found.groups())
-    return hours * 3600 + minutes * 60 + rest
