@@ -70,12 +70,12 @@ class Sources:
     security: str = SECURITY_MIRROR
 
     def lines(self, suite: str, keyring: Path = KEYRING) -> list[str]:
-        """One-line-style entries of sources.list(5) for ``suite`` and its security updates."""
+        """One-line-style entries of sources.list(5) for ``suite`` and its security updates; sid has none."""
         options = f"[signed-by={keyring}]"
-        return [
-            f"deb {options} {self.mirror} {suite} main",
-            f"deb {options} {self.security} {suite}-security main",
-        ]
+        release = f"deb {options} {self.mirror} {suite} main"
+        if suite in ("sid", "unstable"):
+            return [release]
+        return [release, f"deb {options} {self.security} {suite}-security main"]
 
 
 class Archive:

@@ -108,7 +108,7 @@ def test_one_writer_at_a_time(content: ContentStore) -> None:
 def test_wrong_bytes_leave_nothing(content: ContentStore) -> None:
     with content.writer(NS, "layer", expected=sha256(b"else")) as writer:
         writer.write(DATA)
-        with pytest.raises(FailedPrecondition, match="unexpected commit size"):
+        with pytest.raises(FailedPrecondition, match="failed size validation"):
             writer.commit(len(DATA) - 1)
         with pytest.raises(DataLoss, match="unexpected commit digest"):
             writer.commit()

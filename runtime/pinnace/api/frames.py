@@ -23,6 +23,8 @@ CONNECTION_WINDOW = 1024 * 1024
 MAX_FRAME = 64 * 1024
 """Bytes in a frame that we accept; the peer's own limit is 16 KiB unless it says more."""
 MAX_STREAMS = 1000
+MAX_HELD = 16 * 1024 * 1024
+"""Bytes that all streams of one connection may have brought a server and nobody has read yet."""
 MAX_BLOCK = 64 * 1024
 """Compressed bytes of one header block with its continuations."""
 MAX_PENDING = 256 * 1024

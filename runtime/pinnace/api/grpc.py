@@ -6,6 +6,7 @@ Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 from __future__ import annotations
 
 import struct
+import threading
 from typing import TYPE_CHECKING
 
 from pinnace import errors
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/grpc"
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes of one message: containerd's limit in both directions."""
+
+MESSAGES_UNDER_WAY = 4 * MAX_MESSAGE
+"""Bytes of large messages that a server puts together at once."""
 
 OK, CANCELLED, UNKNOWN, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 1, 2, 12, 13, 14
 
@@ -48,12 +52,41 @@ def in_containerds_words(status: int, message: str) -> str:
     return f"{message}: {word}"
 
 
+class Budget:
+    """Bytes that large messages may take while they arrive, of all clients together.
+
+    What is announced is taken from it before the first byte is kept: a hundred calls that each promise
+    16 MiB and send most of it do not fill a small board's memory.
+    """
+
+    SMALL = 64 * 1024
+    """Messages up to this size are free: their number is bounded by that of the streams."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> None:
+        """Raises ResourceExhausted when that much is not left."""
+        with self._lock:
+            if size > self._left:
+                raise errors.ResourceExhausted("too many large messages are under way at once")
+            self._left -= size
+
+    def give_back(self, size: int) -> None:
+        with self._lock:
+            self._left += size
+
+
 class MessageReader:
     """Takes the messages of a stream apart: a flag, a length and the message, each."""
 
-    def __init__(self, stream: Stream, limit: int = MAX_MESSAGE) -> None:
+    def __init__(
+        self, stream: Stream, limit: int = MAX_MESSAGE, budget: Budget | None = None
+    ) -> None:
         self._stream = stream
         self._limit = limit
+        self._budget = budget
         self._buffer = bytearray()
 
     def read(self, deadline: float | None = None) -> bytes | None:
@@ -69,6 +102,15 @@ class MessageReader:
             raise errors.ResourceExhausted(
                 f"a message of {size} bytes is larger than the limit of {self._limit}"
             )
+        if self._budget is None or size <= Budget.SMALL:
+            return self._take(size, deadline)
+        self._budget.take(size)
+        try:
+            return self._take(size, deadline)
+        finally:
+            self._budget.give_back(size)
+
+    def _take(self, size: int, deadline: float | None) -> bytes:
         if not self._fill(5 + size, deadline):
             raise errors.InvalidArgument("the stream ends in the middle of a message")
         message = bytes(self._buffer[5 : 5 + size])

@@ -38,6 +38,7 @@ from pinnace.api.frames import (
     HEADERS,
     MAX_BLOCK,
     MAX_FRAME,
+    MAX_HELD,
     MAX_PENDING,
     MAX_STREAMS,
     MAX_WINDOW,
@@ -94,6 +95,8 @@ class Connection:
         self.streams: dict[int, Stream] = {}
         self.active = 0
         """Streams that the peer opened and whose handler has not finished."""
+        self.held = 0
+        """Bytes that have arrived and wait to be read."""
         self.send_window = DEFAULT_WINDOW
         self.peer_frame = 16384
         self._peer_window = DEFAULT_WINDOW
@@ -342,7 +345,10 @@ class Connection:
                 stream._consumed += size - len(payload)
                 if payload:
                     stream.chunks.append(payload)
+                    self.held += len(payload)
                 stream.changed.notify_all()
+        if self.held > MAX_HELD and self._on_stream is not None:
+            raise ProtocolError(ENHANCE_YOUR_CALM, "more data than a server keeps unread")
         if overrun:
             stream.reset(FLOW_CONTROL_ERROR if not stream.ended else STREAM_CLOSED)
         elif flags & END_STREAM:
@@ -410,10 +416,12 @@ class Connection:
             self.active += 1
         return stream
 
-    def released(self) -> None:
-        """Server: the handler of one stream has finished, whether or not the stream had."""
+    def released(self, stream: Stream) -> None:
+        """Server: the handler of a stream has finished, whether or not the stream had."""
         with self.lock:
             self.active -= 1
+            self.held -= sum(map(len, stream.chunks))
+            stream.chunks.clear()
 
     def _check_known(self, identifier: int) -> None:
         last = self._last_peer if self._on_stream else self._next - 1

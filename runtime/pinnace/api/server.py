@@ -8,6 +8,7 @@ iterator. Services are loaded when their first call arrives, so that an idle dae
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import sys
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
     Loader = Callable[[], tuple[type, object]]
     Log = Callable[[str], None]
+
+MAX_CONNECTIONS = 1000
+"""More clients at once are turned away: each costs a thread."""
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+_SHORTAGE_SECONDS = 0.5
 
 _OPENING = hpack.encode([(":status", "200"), ("content-type", grpc.CONTENT_TYPE)])
 _SUCCESS = hpack.encode([("grpc-status", "0")])
@@ -94,24 +100,39 @@ class Server:
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
         self._workers = Workers("grpc")
+        self._budget = grpc.Budget(grpc.MESSAGES_UNDER_WAY)
         self._connections: set[Connection] = set()
         self._stopping = threading.Event()
 
     def serve(self) -> None:
         """Accept connections until ``stop``; each is served by threads of its own."""
         while (sock := self._accept()) is not None:
+            if len(self._connections) >= MAX_CONNECTIONS:
+                self._on_failure(f"refused the connection from {_peer(sock)}: there are too many")
+                sock.close()
+                continue
             self._on_connection(f"connection from {_peer(sock)}")
             connection = Connection(sock, self._on_stream)
             self._connections.add(connection)
-            self._workers.submit(partial(self._run, connection))
+            try:
+                self._workers.submit(partial(self._run, connection))
+            except RuntimeError as problem:  # no more threads
+                self._on_failure(f"cannot serve {_peer(sock)}: {problem}")
+                self._connections.discard(connection)
+                connection.close()
 
     def _accept(self) -> socket.socket | None:
-        try:
-            return self._listener.accept()[0]
-        except OSError:
-            if self._stopping.is_set():
-                return None
-            raise
+        """The next connection, ``None`` when the server stops. Short of descriptors or memory it waits."""
+        while True:
+            try:
+                return self._listener.accept()[0]
+            except OSError as problem:
+                if self._stopping.is_set():
+                    return None
+                if problem.errno not in _SHORTAGES:
+                    raise
+                self._on_failure(f"cannot accept connections: {problem.strerror}")
+                self._stopping.wait(_SHORTAGE_SECONDS)
 
     def interrupt(self) -> None:
         """Let ``serve`` return; connections stay as they are."""
@@ -141,7 +162,12 @@ class Server:
             self._connections.discard(connection)
 
     def _on_stream(self, stream: Stream) -> None:
-        self._workers.submit(partial(self._call, stream))
+        try:
+            self._workers.submit(partial(self._call, stream))
+        except RuntimeError as problem:  # no more threads
+            self._on_failure(f"cannot answer a call: {problem}")
+            stream.reset(frames.REFUSED_STREAM)
+            stream.connection.released(stream)
 
     def _call(self, stream: Stream) -> None:
         try:
@@ -150,7 +176,7 @@ class Server:
             pass  # nobody waits for the answer any more
         finally:
             stream.reset(frames.NO_ERROR)
-            stream.connection.released()
+            stream.connection.released(stream)
 
     def _answer(self, stream: Stream) -> None:
         headers = dict(stream.headers or ())
@@ -178,7 +204,7 @@ class Server:
     def _handle(
         self, method: Method[Message, Message], handler: Any, context: Context, answer: _Answer
     ) -> None:
-        reader = grpc.MessageReader(context._stream)
+        reader = grpc.MessageReader(context._stream, budget=self._budget)
         if method.request_stream:
             request: Any = _requests(method, reader)
         else:

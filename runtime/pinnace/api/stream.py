@@ -66,6 +66,7 @@ class Stream:
             if not self.chunks:
                 return b""
             chunk = self.chunks.popleft()
+            self.connection.held -= len(chunk)
             self._consumed += len(chunk)
             update = 0
             if self._consumed * 2 >= STREAM_WINDOW and not self.ended:

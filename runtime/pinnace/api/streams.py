@@ -116,6 +116,13 @@ class ByteReader:
                     return data
 
 
+def drain(reader: ByteReader, limit: int = WINDOW) -> None:
+    """Read at most ``limit`` bytes more: an archive's padding, whose sender would complain of a closed stream."""
+    with contextlib.suppress(Aborted):
+        while limit > 0 and (data := reader.read()):
+            limit -= len(data)
+
+
 class ByteWriter:
     """Sends bytes to the client on a stream, as a file."""
 

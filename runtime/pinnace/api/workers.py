@@ -24,13 +24,20 @@ class Workers:
         self._idle = 0
 
     def submit(self, job: Job) -> None:
-        """Start ``job``; it has to handle its own errors."""
+        """Start ``job``; it has to handle its own errors. Raises RuntimeError without threads."""
         with self._changed:
             self._jobs.append(job)
             if self._idle >= len(self._jobs):
                 self._changed.notify()
                 return
-        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError:
+            # No more threads: the job must not wait for one that may never come.
+            with self._changed:
+                if job in self._jobs:
+                    self._jobs.remove(job)
+                    raise
 
     def _work(self) -> None:
         while (job := self._next()) is not None:

@@ -22,6 +22,8 @@ VERSIONS = (2, 3, 4)
 WRITTEN_VERSION = 3
 """The layout that ``config dump`` and ``config migrate`` write."""
 DEFAULT_PATH = "/etc/pinnace/config.toml"
+DROP_INS = "conf.d/*.toml"
+"""Beside the file: read after it, in the order of their names, each overriding what came before."""
 _MAX_SIZE = 1 << 20
 _MAX_IMPORTS = 100
 
@@ -69,14 +71,16 @@ class _Read(NamedTuple):
 
 
 def load(path: str = "") -> Config:
-    """Read the file, and those it imports.
+    """Read the file, those it imports, and the drop-ins beside it.
 
     Without a path the default file, which may be missing. Raises InvalidArgument, one line each.
     """
-    if not path and not os.path.exists(DEFAULT_PATH):
-        return Config({})
     read = _Read({}, [], set())
-    _load_file(path or DEFAULT_PATH, read)
+    main = path or DEFAULT_PATH
+    if path or os.path.exists(main):
+        _load_file(main, read)
+    for name in sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(main)), DROP_INS))):
+        _load_file(name, read)
     return Config(read.given, tuple(read.warnings))
 
 
@@ -92,9 +96,17 @@ def _load_file(path: str, read: _Read) -> None:
     _check_version(document, text, path)
     for setting_path, value in _leaves(document):
         _apply(setting_path, value, text, path, read)
-    for pattern in document.get("imports", []):
+    for pattern in _imports(document, text, path):
         for name in sorted(glob.glob(os.path.join(os.path.dirname(path), pattern))):
             _load_file(name, read)
+
+
+def _imports(document: Mapping[str, Any], text: str, path: str) -> list[str]:
+    found = document.get("imports", [])
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        line = toml.line_of(text, ("imports",))
+        raise InvalidArgument(f"{path}:{line}: imports: must be a list of strings, not {found!r}")
+    return found
 
 
 def _read_text(path: str) -> str:
@@ -118,10 +130,12 @@ def _check_version(document: Mapping[str, Any], text: str, path: str) -> None:
 
 
 def _leaves(table: Mapping[str, Any], path: toml.Path = ()) -> Iterator[tuple[toml.Path, Any]]:
-    """Every setting with its path; a table that is a setting's value is not taken apart."""
+    """Every setting with its path; a table that is a setting's value is not taken apart, nor is a plugin
+    that is not here: one warning is enough for it."""
     for key, value in table.items():
         here = (*path, key)
-        if isinstance(value, dict) and here not in BY_PATH:
+        foreign = path == ("plugins",) and here not in _PREFIXES
+        if isinstance(value, dict) and here not in BY_PATH and not foreign:
             yield from _leaves(value, here)
         elif here not in (("version",), ("imports",)):
             yield here, value
@@ -129,17 +143,64 @@ def _leaves(table: Mapping[str, Any], path: toml.Path = ()) -> Iterator[tuple[to
 
 def _apply(path: toml.Path, value: Any, text: str, name: str, read: _Read) -> None:
     setting = BY_PATH.get(path)
-    if setting is None:
+    if setting is None and path not in _PREFIXES:
         line = toml.line_of(text, path)
-        read.warnings.append(f"{name}:{line}: {toml.show(path)}: unknown setting, ignored")
+        read.warnings.append(f"{name}:{line}: {toml.show(path)}: {_unknown(path)}")
         return
-    reason = setting.problem(value)
+    reason = setting.problem(value) if setting else f"must be a table, not {value!r}"
     if reason:
         line = toml.line_of(text, path)
         raise InvalidArgument(f"{name}:{line}: {toml.show(path)}: {reason}")
+    assert setting is not None
     if setting.name in TABLES:
         value = {**read.given.get(setting.name, {}), **value}
     read.given[setting.name] = value
+
+
+_PREFIXES = frozenset(path[:size] for path in BY_PATH for size in range(1, len(path)))
+"""The tables in which settings stand."""
+
+
+def _unknown(path: toml.Path) -> str:
+    what = "plugin" if len(path) == 2 and path[0] == "plugins" else "setting"
+    nearest = _nearest(path)
+    hint = f"; the nearest known is {toml.show(nearest)}" if nearest else ""
+    return f"unknown {what}, ignored{hint}"
+
+
+def _nearest(path: toml.Path) -> toml.Path:
+    """The known setting or table with the most similar name: in the same table, else anywhere."""
+    from difflib import get_close_matches
+
+    *parent, key = path
+    depth = len(parent)
+    known = [*BY_PATH, *_PREFIXES]
+    beside = {it[depth] for it in known if len(it) > depth and list(it[:depth]) == parent}
+    # Plugins' names are alike in most of their letters.
+    close = get_close_matches(key, sorted(beside), 1, 0.95 if parent == ["plugins"] else 0.6)
+    if close:
+        return (*parent, close[0])
+    shown = {toml.show(it): it for it in BY_PATH}
+    close = get_close_matches(toml.show(path), sorted(shown), 1, 0.85)
+    return shown[close[0]] if close else ()
+
+
+def reloaded(old: Config, new: Config) -> tuple[Config, list[str], list[str]]:
+    """What a running daemon makes of a changed file.
+
+    The configuration in effect from now on, the settings that changed, and those that will only with the
+    next start; both by their current paths.
+    """
+    given = dict(old.given)
+    changed: list[str] = []
+    waiting: list[str] = []
+    for name, setting in SETTINGS.items():
+        if old[name] == new[name]:
+            continue
+        (changed if setting.live else waiting).append(toml.show(setting.paths[0]))
+        if setting.live:
+            given[name] = new[name]
+    return Config(given, new.warnings), changed, waiting
 
 
 def document(config: Config, *, defaults: bool) -> dict[str, Any]:

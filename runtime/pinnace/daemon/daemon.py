@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pinnace.daemon import plugins, sandbox
 from pinnace.daemon.catalog import Catalog
 from pinnace.daemon.collector import Collector
+from pinnace.daemon.config import reloaded
 from pinnace.daemon.events import Exchange
 from pinnace.daemon.restart import Monitor
 from pinnace.daemon.settings import SETTINGS, seconds
@@ -80,6 +81,12 @@ class Daemon:
         self.collector.stop()
         self.tasks.close()
         self.store.close()
+
+    def reconfigure(self, new: Config) -> tuple[list[str], list[str]]:
+        """Take over what can be of a changed configuration; what changed, and what waits for a start."""
+        self.config, changed, waiting = reloaded(self.config, new)
+        self.log.set_level(self.config.text("log_level"))
+        return changed, waiting
 
     def plugins(self) -> list[plugins.Plugin]:
         """What the daemon is made of, in containerd's terms."""

@@ -95,7 +95,9 @@ def create(
         writer.truncate()
         layer = diff.diff_mounts(left, right, writer, compress=_COMPRESSED[media_type])
         found = Descriptor(media_type, writer.digest, writer.offset)
-        named = {**(labels or {}), "containerd.io/uncompressed": str(layer.diff_id)}
+        named = dict(labels or {})
+        if _COMPRESSED[media_type]:
+            named["containerd.io/uncompressed"] = str(layer.diff_id)
         try:
             writer.commit(labels=named)
         except AlreadyExists:

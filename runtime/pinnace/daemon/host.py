@@ -13,6 +13,9 @@ from pinnace.errors import FailedPrecondition, PermissionDenied, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_BACKLOG = 4096
+"""Connections that wait to be accepted; Go's clients fail at once when there is no room (unix(7), EAGAIN)."""
+
 
 def lock(directory: str) -> int:
     """Hold ``directory`` for this process; the descriptor that holds it.
@@ -58,7 +61,7 @@ def listen(path: str, uid: int, gid: int) -> socket.socket:
         if (uid, gid) != (os.geteuid(), os.getegid()):
             os.chown(path, uid, gid)
             os.chmod(path, 0o660)  # containerd's mode; the group was asked for
-        sock.listen(128)
+        sock.listen(_BACKLOG)
     except OSError as problem:
         sock.close()
         raise Unavailable(f"cannot listen on {path}: {problem.strerror}") from None

@@ -20,6 +20,10 @@ class Log:
         self._journal = journal
         self._lock = threading.Lock()
 
+    def set_level(self, level: str) -> None:
+        """Write what is at least as grave as ``level`` from now on."""
+        self._threshold = _LEVELS[level]
+
     def debug(self, text: str) -> None:
         self._write("debug", text)
 

@@ -36,11 +36,13 @@ _PLAIN = {
     "io.containerd.event.v1": ("exchange",),
     "io.containerd.lease.v1": ("manager",),
     "io.containerd.monitor.container.v1": ("restart",),
+    "io.containerd.sandbox.controller.v1": ("shim",),
+    "io.containerd.sandbox.store.v1": ("local",),
     "io.containerd.streaming.v1": ("manager",),
 }
 _GRPC = (
     "containers", "content", "diff", "events", "healthcheck", "images", "introspection", "leases",
-    "namespaces", "snapshots", "streaming", "tasks", "transfer", "version",
+    "namespaces", "sandbox-controllers", "sandboxes", "snapshots", "streaming", "tasks", "transfer", "version",
 )  # fmt: skip
 
 

@@ -26,7 +26,10 @@ _CERTS = "/etc/pinnace/certs.d:/etc/containerd/certs.d:/etc/docker/certs.d"
 
 
 class Setting(NamedTuple):
-    """``paths[0]`` is written, all are read; ``kind`` is a key of ``_KINDS``."""
+    """``paths[0]`` is written, all are read; ``kind`` is a key of ``_KINDS``.
+
+    A ``live`` one is looked at whenever it is needed, so that a running daemon can take another value.
+    """
 
     name: str
     kind: str
@@ -34,6 +37,7 @@ class Setting(NamedTuple):
     paths: tuple[Path, ...]
     check: Check | None = None
     flag: str = ""
+    live: bool = False
 
     def problem(self, value: Any) -> str:
         """Why the value can't be; empty when it can."""
@@ -121,30 +125,30 @@ _ALL = (
     Setting("uid", "integer", 0, (("grpc", "uid"),), _between(0, (1 << 32) - 2)),
     Setting("gid", "integer", 0, (("grpc", "gid"),), _between(0, (1 << 32) - 2)),
     Setting("log_level", "string", "info", (("debug", "level"),),
-            _one_of("trace", "debug", "info", "warn", "error", "fatal", "panic"), "log-level"),
+            _one_of("trace", "debug", "info", "warn", "error", "fatal", "panic"), "log-level", live=True),
     Setting("keeper_address", "string", "/run/pinnace/keeper.sock",
             (("plugins", "io.pinnace.keeper", "address"),), _socket),
     Setting("gc_schedule_delay", "string", "500ms", _of(_GC, "schedule_delay"), _duration),
     Setting("gc_startup_delay", "string", "100ms", _of(_GC, "startup_delay"), _duration),
     Setting("restart_interval", "string", "10s",
             _of(_RESTART, "interval", (*_RESTART_2, "interval")), _duration),
-    Setting("transfer_config_path", "string", _CERTS, _of(_TRANSFER, "config_path")),
+    Setting("transfer_config_path", "string", _CERTS, _of(_TRANSFER, "config_path"), live=True),
     Setting("max_concurrent_downloads", "integer", 3,
             _of(_TRANSFER, "max_concurrent_downloads", (*_IMAGES, "max_concurrent_downloads"),
-                _cri("max_concurrent_downloads")), _between(1, 64)),
+                _cri("max_concurrent_downloads")), _between(1, 64), live=True),
     Setting("snapshotter", "string", "overlayfs",
             _of(_IMAGES, "snapshotter", _cri("containerd", "snapshotter")),
-            _one_of("overlayfs", "native")),
+            _one_of("overlayfs", "native"), live=True),
     Setting("sandbox_image", "string", "registry.k8s.io/pause:3.10.2",
             _of(_IMAGES, "pinned_images.sandbox", _cri("sandbox_image")), _image),
     Setting("registry_config_path", "string", _CERTS,
-            _of(_IMAGES, "registry.config_path", _cri("registry", "config_path"))),
+            _of(_IMAGES, "registry.config_path", _cri("registry", "config_path")), live=True),
     Setting("registry_mirrors", "table", {},
-            _of(_IMAGES, "registry.mirrors", _cri("registry", "mirrors"))),
+            _of(_IMAGES, "registry.mirrors", _cri("registry", "mirrors")), live=True),
     Setting("registry_configs", "table", {},
-            _of(_IMAGES, "registry.configs", _cri("registry", "configs"))),
+            _of(_IMAGES, "registry.configs", _cri("registry", "configs")), live=True),
     Setting("registry_auths", "table", {},
-            _of(_IMAGES, "registry.auths", _cri("registry", "auths"))),
+            _of(_IMAGES, "registry.auths", _cri("registry", "auths")), live=True),
     Setting("default_runtime", "string", "runc",
             _of(_RUNTIME, "containerd.default_runtime_name", _cri("containerd", "default_runtime_name"))),
     Setting("runtimes", "table",

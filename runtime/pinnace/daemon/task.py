@@ -111,7 +111,7 @@ class Task:
         """What is known of a process; raises NotFound."""
         found = self._processes.get(exec_id)
         if found is None:
-            raise NotFound(f"process {exec_id or self.id} not found")
+            raise NotFound(f"process does not exist {exec_id or self.id}")
         return found
 
     def processes(self) -> list[ProcessState]:

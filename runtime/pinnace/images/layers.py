@@ -13,7 +13,7 @@ from pinnace.images.progress import Progress
 from pinnace.spec import image as images
 from pinnace.store import disk
 from pinnace.store.overlay import OverlaySnapshotter
-from pinnace.store.snapshots import StagedLayer
+from pinnace.store.snapshots import TARGET_LABEL, StagedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,7 +137,9 @@ class Unpacker:
             self._snapshotter.discard(path)
             raise
         parent = str(self.chain[number - 1]) if number else ""
-        self._staged.append(StagedLayer(path, str(self.chain[number]), parent, {}, applied.usage))
+        chain = str(self.chain[number])
+        named = {TARGET_LABEL: chain}
+        self._staged.append(StagedLayer(path, chain, parent, named, applied.usage))
 
     def _lower(self, number: int) -> list[str]:
         """Data directories of the layers below, nearest first."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import InvalidArgument
 from pinnace.store import filters, records
-from pinnace.store.records import Table, TypedValue
+from pinnace.store.records import Table, TypedValue, pack, unpack
 
 if TYPE_CHECKING:
     import sqlite3
@@ -71,32 +70,27 @@ class ContainerStore(Table[Container]):
             "image": record.image,
             "labels": records.dump(record.labels),
             "runtime_name": record.runtime_name,
-            "runtime_options": records.dump(_pack(record.runtime_options)),
-            "spec": records.dump(_pack(record.spec)),
+            "runtime_options": records.dump(pack(record.runtime_options)),
+            "spec": records.dump(pack(record.spec)),
             "snapshotter": record.snapshotter,
             "snapshot_key": record.snapshot_key,
-            "extensions": records.dump({k: _pack(v) for k, v in record.extensions.items()}),
+            "extensions": records.dump({k: pack(v) for k, v in record.extensions.items()}),
             "sandbox": record.sandbox,
             "created_at": record.created_at,
             "updated_at": record.updated_at,
         }
 
     def decode(self, row: sqlite3.Row) -> Container:
-        extensions = {
-            key: value
-            for key, packed in records.load(row["extensions"]).items()
-            if (value := _unpack(packed)) is not None
-        }
         return Container(
             id=row["id"],
-            spec=_unpack(records.load(row["spec"])),
+            spec=unpack(records.load(row["spec"])),
             runtime_name=row["runtime_name"],
-            runtime_options=_unpack(records.load(row["runtime_options"])),
+            runtime_options=unpack(records.load(row["runtime_options"])),
             image=row["image"],
             labels=records.load(row["labels"]),
             snapshotter=row["snapshotter"],
             snapshot_key=row["snapshot_key"],
-            extensions=extensions,
+            extensions=records.unpack_all(records.load(row["extensions"])),
             sandbox=row["sandbox"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
@@ -135,14 +129,8 @@ def _refuse_immutable(old: Container, new: Container) -> None:
 
 
 def _masked(old: Container, new: Container, path: str) -> Container:
-    head, _, key = path.partition(".")
-    if head == "extensions":
-        extensions = dict(old.extensions) if key else dict(new.extensions)
-        if key:
-            extensions.pop(key, None)
-            if key in new.extensions:
-                extensions[key] = new.extensions[key]
-        return old._replace(extensions=extensions)
+    if path == "extensions" or path.startswith("extensions."):
+        return old._replace(extensions=records.update_map(old.extensions, new.extensions, path))
     if path == "spec":
         return old._replace(spec=new.spec)
     if path == "image":
@@ -151,15 +139,3 @@ def _masked(old: Container, new: Container, path: str) -> Container:
         return old._replace(snapshot_key=new.snapshot_key)
     what = f'"{old.id}"'
     return old._replace(labels=records.update_labels(old.labels, new.labels, (path,), what))
-
-
-def _pack(value: TypedValue | None) -> dict[str, str]:
-    if value is None:
-        return {}
-    return {"type": value.type_url, "value": base64.b64encode(value.value).decode()}
-
-
-def _unpack(packed: Mapping[str, str]) -> TypedValue | None:
-    if not packed:
-        return None
-    return TypedValue(packed["type"], base64.b64decode(packed["value"]))

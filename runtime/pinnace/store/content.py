@@ -15,7 +15,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from pinnace.errors import AlreadyExists, DataLoss, NotFound
+from pinnace.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
 from pinnace.spec.digest import Digest
 from pinnace.store import filters, records
 from pinnace.store.blobs import BlobStore, Ingest, Status
@@ -387,6 +387,10 @@ class Writer:
         becomes durable with the next durable transaction, such as the image's.
         """
         store, expected = self._store, expected or self.expected
+        if size and size != self.offset:
+            raise FailedPrecondition(
+                f'"{self.ref}" failed size validation: {self.offset} != {size}'
+            )
         digest = self._ingest.sync(size, expected)
         with store.lock, store.db.transaction(durable=durable) as tx:
             existed = store.intact(self._namespace, digest)

@@ -72,7 +72,10 @@ class _Parser:
         self.at = 0
 
     def conditions(self) -> list[_Condition]:
-        found = []
+        found: list[_Condition] = []
+        self._skip_spaces()
+        if self.at == len(self.text):
+            return found  # an empty filter matches everything, and clients send it
         while True:
             found.append(self._condition())
             self._skip_spaces()

@@ -78,6 +78,7 @@ def _contents(tx: sqlite3.Connection, name: str) -> list[str]:
             ("images", "images"),
             ("content", "blobs"),
             ("containers", "containers"),
+            ("sandboxes", "sandboxes"),
         )
         if tx.execute(f"SELECT 1 FROM {table} WHERE namespace=? LIMIT 1", (name,)).fetchone()  # noqa: S608
     ]

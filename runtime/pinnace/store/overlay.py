@@ -58,11 +58,12 @@ class OverlaySnapshotter(Snapshotter):
         lower = [self.data_path(number) for number in snapshot.parents]
         if read_only and len(lower) == 1:
             return [_bind(lower[0], read_only)]
-        options = list(self.options)
+        options = []
         if not read_only:
             work = os.path.join(self.directory(snapshot.number), "work")
             options += [f"workdir={work}", f"upperdir={own}"]
         options.append(f"lowerdir={':'.join(lower)}")
+        options += self.options
         return [Mount("overlay", "overlay", "", tuple(options))]
 
 

@@ -5,6 +5,7 @@ Messages follow containerd's, since its clients print and sometimes match them.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -27,6 +28,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*\Z")
 _IDENTIFIER_SHOWN = "^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"
 
 Record = TypeVar("Record")
+Value = TypeVar("Value")
 
 
 class TypedValue(NamedTuple):
@@ -88,6 +90,37 @@ def update_labels(
         else:
             raise InvalidArgument(f'cannot update "{path}" field on {what}')
     return check_labels(labels)
+
+
+def update_map(old: Mapping[str, Value], new: Mapping[str, Value], path: str) -> dict[str, Value]:
+    """Apply one path of a field mask, ``<map>`` or ``<map>.<key>``."""
+    _, _, key = path.partition(".")
+    if not key:
+        return dict(new)
+    changed = {name: value for name, value in old.items() if name != key}
+    if key in new:
+        changed[key] = new[key]
+    return changed
+
+
+def pack(value: TypedValue | None) -> dict[str, str]:
+    """A typed value for a JSON column."""
+    if value is None:
+        return {}
+    return {"type": value.type_url, "value": base64.b64encode(value.value).decode()}
+
+
+def unpack(packed: Mapping[str, str]) -> TypedValue | None:
+    """What :func:`pack` made."""
+    if not packed:
+        return None
+    return TypedValue(packed["type"], base64.b64decode(packed["value"]))
+
+
+def unpack_all(packed: Mapping[str, Mapping[str, str]]) -> dict[str, TypedValue]:
+    """A map of typed values."""
+    found = {key: unpack(value) for key, value in packed.items()}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def dump(value: Mapping[str, Any]) -> str:

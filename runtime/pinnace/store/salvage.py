@@ -23,6 +23,7 @@ _TABLES = (
     "namespaces",
     "images",
     "containers",
+    "sandboxes",
     "leases",
     "lease_resources",
     "content",

@@ -59,4 +59,14 @@ _FIRST = (
     "CREATE INDEX snapshots_parent ON snapshots (namespace, snapshotter, parent)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_SANDBOXES = (
+    """CREATE TABLE sandboxes (
+        namespace TEXT NOT NULL, id TEXT NOT NULL,
+        runtime_name TEXT NOT NULL, runtime_options TEXT NOT NULL, spec TEXT NOT NULL,
+        labels TEXT NOT NULL, extensions TEXT NOT NULL, sandboxer TEXT NOT NULL,
+        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+        PRIMARY KEY (namespace, id)
+    )""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SANDBOXES)

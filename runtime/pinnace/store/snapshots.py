@@ -313,9 +313,7 @@ class Snapshotter:
             (namespace, self.name, key),
         ).fetchone()
         if child is not None:
-            raise FailedPrecondition(
-                f"failed to remove snapshot {key}: cannot remove snapshot with child"
-            )
+            raise FailedPrecondition("cannot remove snapshot with child")
         tx.execute("DELETE FROM snapshots WHERE number=?", (row["number"],))
         tx.execute(
             "DELETE FROM lease_resources WHERE namespace=? AND type=? AND id=?",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pinnace.errors import NotFound
+from pinnace.errors import InvalidArgument
 from pinnace.linux.btrfs import is_btrfs
 from pinnace.store import disk
 from pinnace.store.btrfs import BtrfsSnapshotter
@@ -17,6 +17,7 @@ from pinnace.store.namespaces import NamespaceStore
 from pinnace.store.native import NativeSnapshotter
 from pinnace.store.overlay import OverlaySnapshotter
 from pinnace.store.salvage import open_or_rebuild
+from pinnace.store.sandboxes import SandboxStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,7 @@ class Store:
         self.namespaces = NamespaceStore(self.db)
         self.images = ImageStore(self.db)
         self.containers = ContainerStore(self.db)
+        self.sandboxes = SandboxStore(self.db)
         self.leases = LeaseStore(self.db)
         self.snapshotters = {snapshotter.name: snapshotter for snapshotter in self._backends()}
         for snapshotter in self.snapshotters.values():
@@ -58,11 +60,11 @@ class Store:
         return os.path.join(self.root, f"io.containerd.{kind}.v1.{name}")
 
     def snapshotter(self, name: str = "") -> Snapshotter:
-        """The snapshotter called *name* (the default one without a name); raises NotFound."""
+        """The snapshotter called *name* (the default one without a name); raises InvalidArgument."""
         found = self.snapshotters.get(name or DEFAULT_SNAPSHOTTER)
         if found is None:
-            raise NotFound(
-                f"snapshotter not loaded: {name}: not found",
+            raise InvalidArgument(
+                f"snapshotter not loaded: {name}",
                 hint=f"there are {', '.join(sorted(self.snapshotters))}",
             )
         return found

@@ -107,3 +107,42 @@ def test_pulls_that_cannot_work_say_why_and_leave_nothing(
     assert re.search(reason, done.stdout + done.stderr), done.stderr
     assert world.ok("images", "ls", "-q") == ""
     assert world.first_column("snapshots", "ls") == []
+
+
+def test_a_mirror_from_a_tutorial_counts_after_a_reload(
+    world: World, registry: RegistryServer, authority: Authority, pushed: str
+) -> None:
+    """The keys of version 2 in a drop-in beside the file, and SIGHUP."""
+    drop_in = world.arena.scratch / "conf.d/10-mirror.toml"
+    drop_in.parent.mkdir(exist_ok=True)
+    cri = 'plugins."io.containerd.grpc.v1.cri"'
+    drop_in.write_text(
+        f'version = 2\n[{cri}]\nsandbox_image = "{registry.host}/pause:3.2"\n'
+        f'[{cri}.registry.mirrors."docker.io"]\nendpoint = ["{registry.url}"]\n'
+        f'[{cri}.registry.configs."{registry.host}".tls]\nca_file = "{authority.ca_certificate()}"\n'
+        f'[{cri}.registry.configs."{registry.host}".auth]\nusername = "ann"\npassword = "secret"\n'
+    )
+    try:
+        assert "registry.mirrors" in world.reload()
+        if (
+            world.series == "2.1"
+        ):  # the clients of 1.x pull by themselves, without the daemon's settings
+            image = f"docker.io/library/busybox:{world.series}"
+            world.ok("images", "pull", image)
+            assert world.ok("images", "ls", "-q") == f"{image}\n"
+    finally:
+        drop_in.unlink()
+        world.reload()
+
+
+def test_a_mistake_in_a_reloaded_file_changes_nothing(world: World) -> None:
+    drop_in = world.arena.scratch / "conf.d/20-wrong.toml"
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text("[debug]\nlevel = 5\n")
+    try:
+        assert f"{drop_in}:2: debug.level: must be a string, not 5" in world.reload(
+            "stays as it was"
+        )
+        assert world.ok("version")
+    finally:
+        drop_in.unlink()

@@ -88,6 +88,18 @@ class World:
         self.arena.run(["pkill", f"-{sig}", "-f", f"pinnaced --config {self._config}"])
         return self._daemon.wait(20)
 
+    def reload(self, answer: str = "read the configuration again") -> str:
+        """Send SIGHUP; the line of the log that answers it."""
+        before = len(self.log())
+        self.arena.run(["pkill", "-HUP", "-f", f"pinnaced --config {self._config}"])
+        deadline = time.monotonic() + 20
+        while True:
+            lines = [line for line in self.log()[before:].splitlines() if answer in line]
+            if lines:
+                return lines[0]
+            assert time.monotonic() < deadline, self.complaints()
+            time.sleep(0.05)
+
     def ctr(self, *words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run Debian's ctr."""
         return self.arena.run(self.words(*words), **options)

@@ -14,7 +14,8 @@ class Image(NamedTuple):
     """The image of the stories, and the digests of its parts: the same on both sides."""
 
     name: str
-    index: str
+    top: str
+    """Its index; ``index`` is a method of every tuple."""
     manifest: str
     config: str
     layer: str
@@ -53,9 +54,12 @@ _RULES = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
     (r"(?<=elapsed: )\d+\.\d+ ?s\b", "SECONDS"),
     (r"\b\d+(\.\d+)?[mµ]?s\b", "DURATION"),
-    (r"\b(less than a|an?|about an?|\d+) (second|minute|hour)s?( ago)?\b", "AGE"),
+    (r"\b([Ll]ess than a|[Aa]n?|[Aa]bout an?|\d+) (second|minute|hour)s?( ago)?\b", "AGE"),
     (r"\b\d+(\.\d+)? ?[KMGT]i?B/s", "RATE"),
     (r"\d+-\d{6,9}-\w{4} sha256:", "KEY sha256:"),
+    (r"(?<= )\d+(?= +(RUNNING|PAUSED|STOPPED|CREATED)$)", "PID"),
+    (r"^\d+(?= +-$)", "PID"),
+    (r'(?<="pidns": )\d+|(?<="pid": )\d+', "N"),
     (r"(?<=/snapshots/)\d+(?=/)", "N"),
     (r"\x1b\[[0-9;]*[A-Za-z]", ""),
     (r"(: [a-z ]+)\1+$", r"\1"),  # containerd says the class of an error once or twice
@@ -69,9 +73,18 @@ def normal(text: str, places: Mapping[str, str], image: Image) -> str:
     """*text* with ``places`` (and the image's digests) under their names, the rest in general words."""
     for place, word in places.items():
         text = text.replace(place, word)
-    for field in ("index", "manifest", "config", "layer", "chain"):
+    for field in ("top", "manifest", "config", "layer", "chain"):
         digest = getattr(image, field)
         text = text.replace(digest, f"<{field}>").replace(digest.split(":")[1], f"<{field}>")
     for rule, word in _COMPILED:
         text = rule.sub(word, text)
+    text = _LABELS.sub(_sorted_labels, text)
     return re.sub(r"\b[0-9a-f]{64}\b", "DIGEST", text)
+
+
+_LABELS = re.compile(r"[\w./-]+=[^\s,]*(?:,[\w./-]+=[^\s,]*)+")
+
+
+def _sorted_labels(match: re.Match[str]) -> str:
+    """Labels of one thing: Go prints a map in any order."""
+    return ",".join(sorted(match[0].split(",")))

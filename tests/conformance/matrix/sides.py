@@ -84,18 +84,18 @@ class Side:
         common = ["--address", self.address, "--namespace", self.arena.name]
         done = self.arena.run(
             [*self.ctr, *common, *words],
-            input=row.stdin.encode(),
+            input=row.stdin,
             env={**os.environ, "PYTHONPATH": str(RUNTIME), **row.env},
-            text=False,
+            errors="backslashreplace",
             timeout=30,
         )
-        out = self._normal(b"" if row.progress else done.stdout)
+        out = self._normal("" if row.progress else done.stdout)
         err = self._normal(done.stderr)
         return Seen(done.returncode, out, err)
 
-    def _normal(self, text: bytes) -> str:
+    def _normal(self, text: str) -> str:
         places = {str(self.tmp): "TMP", self.arena.name: "NS", self.address: "ADDRESS"}
-        return normal(text.decode(errors="backslashreplace"), places, self.image)
+        return normal(text, places, self.image)
 
 
 def real_ctr(series: str) -> list[str]:
@@ -127,7 +127,7 @@ def containerd(series: str) -> Iterator[Side]:
             _CONFIG.format(root=arena.scratch / "root", state="/run/peer", address=_THEIRS)
         )
         path = f"{peer}/usr/bin:{runc}/usr/sbin:{os.environ['PATH']}"
-        words = [peer / "usr/bin/containerd", "--config", config]
+        words: list[str | Path] = [peer / "usr/bin/containerd", "--config", config]
         arena.start(words, log="daemon.log", env={**os.environ, "PATH": path})
         arena.wait_for(_THEIRS, log="daemon.log")
         yield Side(arena, _THEIRS, real_ctr(series), image)
@@ -145,7 +145,7 @@ def pinnaced() -> Iterator[Side]:
         keeper = [*python, "pinnace.keeper", "--address", _KEEPER]
         arena.start(keeper, log="keeper.log", env=environment())
         arena.wait_for(_KEEPER, log="keeper.log")
-        words = [*python, "pinnace.cli.main", "pinnaced", "--config", config]
+        words: list[str | Path] = [*python, "pinnace.cli.main", "pinnaced", "--config", config]
         arena.start(words, log="daemon.log", env=environment())
         arena.wait_for(_OURS, log="daemon.log")
         yield Side(arena, _OURS, our_ctr(), image)

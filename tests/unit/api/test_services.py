@@ -291,7 +291,7 @@ def test_snapshots(world: World) -> None:
     world.call(service.remove, snapshots.RemoveSnapshotRequest(key="n", **native))
     with pytest.raises(errors.NotFound):
         world.call(service.mounts, snapshots.MountsRequest(key="n", **native))
-    with pytest.raises(errors.NotFound, match="snapshotter not loaded: zfs"):
+    with pytest.raises(errors.InvalidArgument, match="snapshotter not loaded: zfs"):
         world.call(service.mounts, snapshots.MountsRequest(snapshotter="zfs", key="n"))
 
 

@@ -36,6 +36,22 @@ def test_flags_show_in_the_dump(capsys: pytest.CaptureFixture[str]) -> None:
     assert 'level = "debug"' in shown
 
 
+def test_check_says_whether_the_daemon_would_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("version = 2\noom_scor = 1\n")
+    assert main(["pinnaced", "--config", str(path), "config", "check"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{path}: ok, 1 warning\n"
+    assert shown.err == (
+        f"pinnaced: warning: {path}:2: oom_scor: unknown setting, ignored; the nearest known is oom_score\n"
+    )
+    path.write_text("version = 2\noom_score = '1'\n")
+    assert main(["pinnaced", "--config", str(path), "config", "check"]) == 1
+    assert f"{path}:2: oom_score: must be an integer, not '1'" in capsys.readouterr().err
+
+
 def test_migrate_says_what_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.toml"
     path.write_text(

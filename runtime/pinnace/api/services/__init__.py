@@ -19,6 +19,8 @@ NAMES = {
     "containerd.services.introspection.v1.Introspection": "introspection",
     "containerd.services.leases.v1.Leases": "leases",
     "containerd.services.namespaces.v1.Namespaces": "namespaces",
+    "containerd.services.sandbox.v1.Controller": "sandboxcontroller",
+    "containerd.services.sandbox.v1.Store": "sandboxes",
     "containerd.services.snapshots.v1.Snapshots": "snapshots",
     "containerd.services.streaming.v1.Streaming": "streaming",
     "containerd.services.tasks.v1.Tasks": "tasks",

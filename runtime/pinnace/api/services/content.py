@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pinnace.api.schema import content as wire
 from pinnace.api.schema.wellknown import Empty
 from pinnace.api.services import convert
-from pinnace.errors import InvalidArgument, OutOfRange
+from pinnace.errors import DataLoss, FailedPrecondition, InvalidArgument, OutOfRange
 
 if TYPE_CHECKING:
     import builtins
@@ -138,9 +138,7 @@ class _Session:
         # With every answer: a client whose content turns out to be here keeps the last one it heard.
         digest = str(self._writer.digest)
         if request.action == wire.WRITE_ACTION_COMMIT:
-            digest = self._commit(
-                self._namespace, self._writer, self._total, self._expected, request.labels
-            )
+            digest = self._committed(request)
         return wire.WriteContentResponse(
             action=request.action,
             started_at=convert.timestamp(self._writer.started_at),
@@ -149,6 +147,15 @@ class _Session:
             total=self._total,
             digest=digest,
         )
+
+    def _committed(self, request: wire.WriteContentRequest) -> str:
+        try:
+            return self._commit(
+                self._namespace, self._writer, self._total, self._expected, request.labels
+            )
+        except DataLoss as problem:
+            # What the client sent is not what it said it would send: nothing of ours is damaged.
+            raise FailedPrecondition(problem.message) from None
 
     def _check(self, request: wire.WriteContentRequest) -> None:
         """What was announced once must not change in the middle."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema import images as wire
@@ -11,8 +12,10 @@ from pinnace.errors import InvalidArgument
 from pinnace.store.images import Image
 
 if TYPE_CHECKING:
+    from pinnace.api.schema.types import Descriptor
     from pinnace.api.server import Context
     from pinnace.daemon.daemon import Daemon
+    from pinnace.spec.image import Descriptor as DescriptorRecord
 
 SCHEMA = wire.Images
 
@@ -68,10 +71,22 @@ def _message(image: Image) -> wire.Image:
     )
 
 
+def _target(message: Descriptor | None) -> DescriptorRecord:
+    try:
+        return convert.descriptor_record(message, "image target")
+    except InvalidArgument:
+        if message is None:
+            raise
+        shown = json.dumps(message.digest)
+        raise InvalidArgument(
+            f"Target.Digest {shown} invalid: invalid checksum digest format"
+        ) from None
+
+
 def _record(image: wire.Image | None, old: Image | None = None) -> Image:
     if image is None:
         raise InvalidArgument("image must be set")
-    target = old.target if old else convert.descriptor_record(image.target, "image target")
+    target = old.target if old else _target(image.target)
     if old and image.target is not None:
         target = target._replace(annotations=image.target.annotations)
     return Image(image.name, target, image.labels)

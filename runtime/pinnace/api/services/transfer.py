@@ -8,7 +8,7 @@ from pinnace.api.schema import transfer as wire
 from pinnace.api.schema import transfertypes as types
 from pinnace.api.schema.wellknown import Any, Empty
 from pinnace.api.services import convert
-from pinnace.api.streams import ByteReader, ByteWriter, NamedStream
+from pinnace.api.streams import ByteReader, ByteWriter, NamedStream, drain
 from pinnace.daemon.transfer import Registry, Transfer
 from pinnace.errors import InvalidArgument, PermissionDenied, Unimplemented
 from pinnace.spec.platform import Platform, normalize
@@ -80,9 +80,10 @@ class Service:
         stream = self._daemon.streams.get(work.namespace, source.stream)
         unpack = target.unpacks[0] if target.unpacks else None
         prefixes = [item for item in target.extra_references if item.is_prefix]
+        reader = ByteReader(stream)
         try:
             work.import_(
-                ByteReader(stream),
+                reader,
                 base_name=prefixes[0].name if prefixes else target.name,
                 digests=any(item.add_digest for item in target.extra_references),
                 labels=target.labels,
@@ -91,7 +92,8 @@ class Service:
                 snapshotter=unpack.snapshotter if unpack else "",
             )
         finally:
-            # What stands behind the archive's end is not read: the client must not wait for room for it.
+            # The client must not wait for room for what stands behind the archive's end.
+            drain(reader)
             stream.close()
 
     def _export(

@@ -31,6 +31,11 @@ APP = Command(
                 Command(
                     "default", "print the built-in configuration", module=f"{__name__}.default"
                 ),
+                Command(
+                    "check",
+                    "say what is wrong with the configuration file and what of it is not used",
+                    module=f"{__name__}.check",
+                ),
                 Command("dump", "print the configuration in effect", module=f"{__name__}.dump"),
                 Command(
                     "migrate",

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from pinnace.api.server import Server
@@ -16,7 +17,7 @@ from pinnace.daemon import host
 from pinnace.daemon.daemon import Daemon
 from pinnace.daemon.log import Log
 from pinnace.daemon.shims import KeeperShims
-from pinnace.errors import PermissionDenied
+from pinnace.errors import Error, PermissionDenied
 from pinnace.linux import memory
 from pinnace.version import CONTAINERD_VERSION
 
@@ -49,6 +50,7 @@ def run(call: Call) -> int:
     daemon.start()
     server = Server(_listen(config), table(daemon), log.debug, log.error)
     _stop_on_signal(server, log)
+    _reload_on_hangup(call, daemon)
     log.info(f"pinnaced {CONTAINERD_VERSION} serves {config.text('address')}")
     _settle()
     host.notify("READY=1")
@@ -84,9 +86,45 @@ def _stop_on_signal(server: Server, log: Log) -> None:
     signal.signal(signal.SIGINT, stop)
 
 
+def _reload_on_hangup(call: Call, daemon: Daemon) -> None:
+    one_at_a_time = threading.Lock()
+
+    def reload() -> None:
+        with one_at_a_time:
+            host.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            _reload(call, daemon)
+            host.notify("READY=1")
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        threading.Thread(target=reload, name="reload", daemon=True).start()
+
+    signal.signal(signal.SIGHUP, hang_up)
+
+
+def _reload(call: Call, daemon: Daemon) -> None:
+    """Read the files again. A mistake in them changes nothing."""
+    log = daemon.log
+    try:
+        new = configuration.load(call)
+    except Error as problem:
+        log.error(f"the configuration stays as it was: {problem}")
+        return
+    _forget_parser()
+    for warning in new.warnings:
+        log.warn(warning)
+    changed, waiting = daemon.reconfigure(new)
+    log.info(f"read the configuration again; changed: {', '.join(changed) or 'nothing'}")
+    if waiting:
+        log.warn(f"changed in the files, in effect with the next start: {', '.join(waiting)}")
+
+
+def _forget_parser() -> None:
+    for name in ("tomllib", "tomllib._parser", "tomllib._re", "tomllib._types", "difflib"):
+        sys.modules.pop(name, None)
+
+
 def _settle() -> None:
     """What only starting needed is given back; what stays is not looked at again."""
-    for name in ("tomllib", "tomllib._parser", "tomllib._re", "tomllib._types"):
-        sys.modules.pop(name, None)
+    _forget_parser()
     gc.collect()
     gc.freeze()

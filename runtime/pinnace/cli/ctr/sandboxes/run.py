@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema import sandboxes as api
+from pinnace.api.schema.sandboxtypes import Sandbox
 from pinnace.api.schema.wellknown import Any as AnyMessage
 from pinnace.cli.client import Client
 from pinnace.cli.containers import RUNTIME, SPEC_TYPE
@@ -26,9 +27,9 @@ def run(call: Call) -> int:
     config = read_json(call.argument(0, "a pod configuration must be provided"))
     sandbox_id = call.argument(1, "a sandbox id must be provided")
     packed = AnyMessage(type_url="runtime.v1.PodSandboxConfig", value=json.dumps(config).encode())
-    record = api.Sandbox(
+    record = Sandbox(
         sandbox_id=sandbox_id,
-        runtime=api.Runtime(name=call.text("runtime")),
+        runtime=Sandbox.Runtime(name=call.text("runtime")),
         spec=AnyMessage(type_url=SPEC_TYPE, value=b"{}"),
         sandboxer="podsandbox",
     )
