@@ -84,6 +84,9 @@ def task(
     if optional_word:
         options["klass"] = _OptionalWordTask
 
+    # Letters that invoke would pick by itself: -h for --health-time, and even "--" for --accept-new.
+    options["auto_shortflags"] = False
+
     def decorate(function: F) -> Any:
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> None:
