@@ -86,6 +86,9 @@ ExecStart=
 ExecStart=-/sbin/agetty --autologin pi --noclear --keep-baud 115200,38400,9600 %I $TERM
 """
 
+# A machine that is emulated on a busy one may need minutes for what takes a second.
+_PATIENCE = "[Manager]\nDefaultTimeoutStartSec=10min\nDefaultDeviceTimeoutSec=10min\n"
+
 REGISTRY_ADDRESS = "10.0.2.100"
 """Where a board finds the lab registry: an address that exists in its user network only."""
 
@@ -232,6 +235,7 @@ def _board(tree: Tree, model: Model) -> None:
     tree.write("etc/ssh/sshd_config.d/board.conf", recipe.SSHD)
     tree.write("etc/systemd/network/10-board.network", _NETWORK)
     tree.write("etc/systemd/networkd.conf.d/board.conf", _FOREIGN)
+    tree.write("etc/systemd/system.conf.d/board.conf", _PATIENCE)
     tree.write("etc/systemd/system/serial-getty@.service.d/autologin.conf", _AUTOLOGIN)
     tree.write("etc/resolv.conf", "# A board has no name server; registry.lab is in /etc/hosts.\n")
     tree.write(
