@@ -35,6 +35,13 @@ class Method(Generic[Request, Response]):
         self.request_stream = request_stream
         self.response_stream = response_stream
 
+    @property
+    def kind(self) -> str:
+        """In the words of gRPC's metrics."""
+        if self.request_stream:
+            return "bidi_stream" if self.response_stream else "client_stream"
+        return "server_stream" if self.response_stream else "unary"
+
 
 def methods_of(service: type) -> dict[str, Method[AnyMessage, AnyMessage]]:
     """The methods a schema's service class declares, by attribute name."""

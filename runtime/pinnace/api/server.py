@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pinnace import errors
 from pinnace.api import frames, grpc, hpack
@@ -39,6 +39,7 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECO
 _SHORTAGE_SECONDS = 0.5
 
 _OPENING = hpack.encode([(":status", "200"), ("content-type", grpc.CONTENT_TYPE)])
+_OK, _CANCELED = 0, 1  # statuses of gRPC
 _SUCCESS = hpack.encode([("grpc-status", "0")])
 
 
@@ -82,6 +83,13 @@ class Context:
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
+class Counting(Protocol):
+    """Who counts calls: by path, kind (``unary``, ``server_stream`` ...) and gRPC status."""
+
+    def began(self, path: str, kind: str) -> None: ...
+    def ended(self, path: str, kind: str, status: int) -> None: ...
+
+
 class Server:
     """Serves ``services`` (name to loader) on a listening unix socket until ``stop``."""
 
@@ -91,11 +99,13 @@ class Server:
         services: Mapping[str, Loader],
         on_connection: Log = lambda line: None,
         on_failure: Log = lambda line: None,
+        calls: Counting | None = None,
     ) -> None:
         self._listener = listener
         self._services = services
         self._on_connection = on_connection
         self._on_failure = on_failure
+        self._calls = calls
         self._routes: dict[str, tuple[Method[Message, Message], Any]] = {}
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
@@ -187,6 +197,8 @@ class Server:
         answer = _Answer(stream)
         try:
             method, handler = self._route(path)
+            if self._calls is not None:
+                self._calls.began(path, method.kind)
             timeout = grpc.parse_timeout(headers.get("grpc-timeout", ""))
             deadline = None if timeout is None else time.monotonic() + timeout
             self._handle(method, handler, Context(stream, deadline), answer)
@@ -200,6 +212,10 @@ class Server:
         except Exception as problem:
             self._log_failure(path)
             answer.fail(grpc.UNKNOWN, f"{type(problem).__name__}: {problem}")
+        finally:
+            found = self._routes.get(path)
+            if self._calls is not None and found is not None:
+                self._calls.ended(path, found[0].kind, answer.status)
 
     def _handle(
         self, method: Method[Message, Message], handler: Any, context: Context, answer: _Answer
@@ -255,14 +271,18 @@ class _Answer:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._opened = False
+        self.status = _CANCELED
 
     def message(self, message: Message, *, last: bool = False) -> None:
         data = grpc.framed(message.encode())
         opening = b"" if self._opened else _OPENING
         self._opened = True
+        if last:
+            self.status = _OK
         self._stream.write_answer(opening, data, _SUCCESS if last else b"")
 
     def finish(self) -> None:
+        self.status = _OK
         if self._stream.finished:
             return
         if not self._opened:
@@ -270,6 +290,7 @@ class _Answer:
         self._stream.write_headers(_SUCCESS, end=True)
 
     def fail(self, status: int, message: str) -> None:
+        self.status = status
         words = grpc.in_containerds_words(status, message)
         headers = [("grpc-status", str(status)), ("grpc-message", grpc.quote(words))]
         if not self._opened:

@@ -80,6 +80,17 @@ def _socket(value: str) -> str:
     return _absolute(value)
 
 
+def _socket_or_none(value: str) -> str:
+    return _socket(value) if value else ""
+
+
+def _tcp_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not value or (host and port.isdecimal() and int(port) < 1 << 16):
+        return ""
+    return f"must be an address such as 127.0.0.1:1338: {value!r}"
+
+
 def _one_of(*words: str) -> Check:
     return lambda value: "" if value in words else f"must be one of {', '.join(words)}: {value!r}"
 
@@ -126,6 +137,11 @@ _ALL = (
     Setting("gid", "integer", 0, (("grpc", "gid"),), _between(0, (1 << 32) - 2)),
     Setting("log_level", "string", "info", (("debug", "level"),),
             _one_of("trace", "debug", "info", "warn", "error", "fatal", "panic"), "log-level", live=True),
+    Setting("log_format", "string", "text", (("debug", "format"),), _one_of("text", "json"), "log-format"),
+    Setting("debug_address", "string", "", (("debug", "address"),), _socket_or_none),
+    Setting("debug_uid", "integer", 0, (("debug", "uid"),), _between(0, (1 << 32) - 2)),
+    Setting("debug_gid", "integer", 0, (("debug", "gid"),), _between(0, (1 << 32) - 2)),
+    Setting("metrics_address", "string", "", (("metrics", "address"),), _tcp_address),
     Setting("keeper_address", "string", "/run/pinnace/keeper.sock",
             (("plugins", "io.pinnace.keeper", "address"),), _socket),
     Setting("gc_schedule_delay", "string", "500ms", _of(_GC, "schedule_delay"), _duration),

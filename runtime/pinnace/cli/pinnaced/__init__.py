@@ -21,6 +21,7 @@ APP = Command(
         text("root", about="where images and metadata are kept, instead of root"),
         text("state", about="where the state of running containers is kept, instead of state"),
         text("log-level", "l", about="trace, debug, info, warn, error, fatal or panic"),
+        text("log-format", about="text or json"),
         options.switch("version", "v", about="print the version"),
     ),
     commands=(

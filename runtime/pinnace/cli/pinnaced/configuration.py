@@ -18,4 +18,5 @@ def load(call: Call) -> config.Config:
         root=call.text("root"),
         state=call.text("state"),
         log_level=call.text("log-level"),
+        log_format=call.text("log-format"),
     )

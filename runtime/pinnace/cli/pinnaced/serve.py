@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from pinnace.api.server import Server
 from pinnace.api.services import table
-from pinnace.cli.pinnaced import configuration
+from pinnace.cli.pinnaced import configuration, observing
 from pinnace.daemon import host
 from pinnace.daemon.daemon import Daemon
 from pinnace.daemon.log import Log
+from pinnace.daemon.metrics import Calls
 from pinnace.daemon.shims import KeeperShims
 from pinnace.errors import Error, PermissionDenied
 from pinnace.linux import memory
@@ -38,7 +39,11 @@ def run(call: Call) -> int:
     memory.keep_little()
     threading.stack_size(STACK_SIZE)
     config = configuration.load(call)
-    log = Log(config.text("log_level"), journal="JOURNAL_STREAM" in os.environ)
+    log = Log(
+        config.text("log_level"),
+        journal="JOURNAL_STREAM" in os.environ,
+        form=config.text("log_format"),
+    )
     for warning in config.warnings:
         log.warn(warning)
     if os.geteuid() != 0:
@@ -48,7 +53,9 @@ def run(call: Call) -> int:
     locks = [_locked(config.text(name)) for name in ("root", "state")]
     daemon = Daemon(config, log, KeeperShims(config.text("keeper_address")))
     daemon.start()
-    server = Server(_listen(config), table(daemon), log.debug, log.error)
+    calls = Calls()
+    server = Server(_listen(config), table(daemon), log.debug, log.error, calls)
+    windows = observing.start(daemon, calls, log)
     _stop_on_signal(server, log)
     _reload_on_hangup(call, daemon)
     log.info(f"pinnaced {CONTAINERD_VERSION} serves {config.text('address')}")
@@ -57,6 +64,8 @@ def run(call: Call) -> int:
     server.serve()
     host.notify("STOPPING=1")
     server.stop(_GRACE_SECONDS)
+    for window in windows:
+        window.stop()
     daemon.stop()
     for lock in locks:
         os.close(lock)
