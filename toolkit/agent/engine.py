@@ -11,8 +11,7 @@ from __future__ import annotations
 from toolkit.agent import confirm, preflight
 from toolkit.agent.errors import AgentError, from_os
 from toolkit.agent.journal import REBOOT
-from toolkit.agent.kinds import all_kinds
-from toolkit.agent.kinds.units import reload_units, start
+from toolkit.agent.kinds import load
 from toolkit.agent.undo import Undo
 
 TYPE_CHECKING = False
@@ -40,7 +39,7 @@ class Engine:
         self._journal = journal
         self._run_id: str = plan["run"]["id"]
         self._confirm: float = plan.get("confirm", 0)
-        self._kinds = all_kinds()
+        self._kinds = load(resource["kind"] for resource in self.resources)
         self.counts = {"ok": 0, "changed": 0, "failed": 0}
         self.handled = 0
         """Handlers that ran, or (``check``) would."""
@@ -215,13 +214,15 @@ class Engine:
 
     def _run(self, handler: dict[str, Any]) -> bool:
         """Whether it did something: a unit that was started a moment ago needs no restart."""
+        from toolkit.agent.kinds import units
+
         if handler["action"] == "restart":
             if handler["unit"] in self._system.started:
                 return False
-            start("restart", handler["unit"], self._system)
+            units.start("restart", handler["unit"], self._system)
         elif handler["action"] == "reload-units":
             if self._system.units_changed:
-                reload_units(self._system)
+                units.reload_units(self._system)
         else:
             self._system.check(handler["argv"])
         return True

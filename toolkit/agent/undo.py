@@ -198,7 +198,9 @@ def _put_back(system: System, note: dict[str, Any]) -> None:
         system.symlink(path, note["target"])
     elif was == "file":
         data = iter((base64.b64decode(note["data"]),))
-        system.write(path, data, note["mode"], note["uid"], note["gid"])
+        # A user cannot give a file to another group; the contents are what counts.
+        owner = (note["uid"], note["gid"]) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+        system.write(path, data, note["mode"], *owner)
     elif was == "directory":
         if found is None:
             system.make_directory(path, note["mode"])

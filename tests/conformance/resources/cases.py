@@ -216,7 +216,7 @@ CASES = [
         "authorized-key",
         lambda: AuthorizedKey(user="web", key=KEY),
         prepare=_USER,
-        wrong=f"mkdir -m 700 /home/web/.ssh; printf '%s\\n' 'ssh-rsa AAAAB3Nza other' 'command=\"false\" {KEY}' >/home/web/.ssh/authorized_keys; chmod 666 /home/web/.ssh/authorized_keys; chown -R web /home/web/.ssh",
+        wrong=f"mkdir -m 700 /home/web/.ssh; printf '%s\\n' 'ssh-rsa AAAAB3Nza other' 'command=\"false\" {KEY}' >/home/web/.ssh/authorized_keys; chmod 666 /home/web/.ssh/authorized_keys; chown -R web:web /home/web/.ssh",
         drift="chmod g+w /home/web/.ssh/authorized_keys",
         right=f"[ $(grep -cxF '{KEY}' /home/web/.ssh/authorized_keys) = 1 ] && [ $(stat -c %U:%a /home/web/.ssh/authorized_keys) = web:600 ] && [ $(stat -c %U:%a /home/web/.ssh) = web:700 ] && ! grep -q command= /home/web/.ssh/authorized_keys",
     ),

@@ -13,7 +13,7 @@ import pytest
 from tests.conformance.resources.cases import archive
 from tests.conformance.resources.private_root import converge, counts, run
 from toolkit import resources
-from toolkit.agent.kinds import all_kinds
+from toolkit.agent.kinds import KINDS
 from toolkit.paths import PROJECT
 from toolkit.resources import Resource
 
@@ -40,7 +40,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("files")
 def test_there_is_one_for_every_kind_and_every_class() -> None:
     found = [resource for example in EXAMPLES for resource in made(example)]
-    assert {resource.kind for resource in found} == set(all_kinds())
+    assert {resource.kind for resource in found} == set(KINDS)
     classes = {one for one in vars(resources).values() if inspect.isclass(one) and issubclass(one, Resource)}  # fmt: skip
     assert {type(resource) for resource in found} == classes - {Resource}
 

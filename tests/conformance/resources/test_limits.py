@@ -10,6 +10,8 @@ import pytest
 from pinnace.linux import mount as mounts
 from tests.conformance.resources.cases import KEY, PI
 from tests.conformance.resources.private_root import Killed, converge, counts, run, sh
+from toolkit.agent import undo
+from toolkit.agent.system import System
 from toolkit.errors import HostFailed
 from toolkit.resources import (
     REBOOT,
@@ -154,5 +156,16 @@ def test_a_package_comes_from_the_boards_sources_with_lists_that_are_new(scratch
         assert counts(converge([Package(names=("pinnace-test",))]))["changed"] == 1
         assert "ok installed" in sh("dpkg -s pinnace-test")
         assert counts(converge([Package(names=("pinnace-test",))]))["changed"] == 0
+
+    run(scratch, scenario)
+
+
+def test_keys_of_another_group_are_put_back(scratch: Path) -> None:
+    def scenario() -> None:
+        sh("useradd -m web; cd /home/web; mkdir -m 700 .ssh; echo old >.ssh/authorized_keys; chown -R web:root .ssh")  # fmt: skip
+        converge([AuthorizedKey(user="web", key=KEY)])
+        board = System("/")
+        undo.revert(board, undo.runs(board)[-1])
+        assert Path("/home/web/.ssh/authorized_keys").read_text() == "old\n"
 
     run(scratch, scenario)

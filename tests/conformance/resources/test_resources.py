@@ -9,22 +9,25 @@ import itertools
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conformance.resources.cases import CASES, Case, kinds_covered
+from tests.conformance.resources.cases import BY_NAME, CASES, Case, kinds_covered
 from tests.conformance.resources.private_root import Killed, converge, counts, run, sh, snapshot
-from toolkit.agent.kinds import all_kinds
+from toolkit.agent import undo
+from toolkit.agent.kinds import KINDS
+from toolkit.agent.system import System
 
 pytestmark = pytest.mark.root
 
-STRIDE = 1 if os.environ.get("PINNACE_EVERY_STEP") else 5
+STRIDE = 1 if os.environ.get("PINNACE_EVERY_STEP") else 7
 each_kind = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 
 
 def test_the_table_has_every_kind() -> None:
     # A reboot is not made on the board's side; its place in a run is tested with the engine.
-    assert set(all_kinds()) - {"reboot", "package"} <= kinds_covered()
+    assert set(KINDS) - {"reboot", "package"} <= kinds_covered()
     assert any(case.name.startswith("package") for case in CASES)
 
 
@@ -100,3 +103,33 @@ def test_a_run_that_is_killed_is_finished_by_the_next(case: Case, disk: Path) ->
         if not killed:
             break
     assert step > 1, "no run was killed"
+
+
+FILES = ("file", "template", "directory", "link", "line", "line-absent", "unit", "container", "sysctl", "kernel-cmdline", "authorized-key", "hostname", "timezone")  # fmt: skip
+
+
+def _on_the_board() -> dict[str, Any]:
+    """The snapshot without the agent's own files, the stand-ins' state, and times."""
+    own = ("var/lib/pinnace-agent", "var/lib/stand-in", "usr/local")
+    found = snapshot()
+    return {path: (*about[:3], about[4]) for path, about in found.items() if not path.startswith(own)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_a_run_changed_can_be_put_back(name: str, scratch: Path) -> None:
+    case = BY_NAME[name]
+
+    def scenario() -> None:
+        sh(case.prepare)
+        sh(case.wrong)
+        before = _on_the_board()
+        converge([case.resource()])
+        board = System("/")
+        assert undo.revert(board, undo.runs(board)[-1]) > 0
+        after = _on_the_board()
+        # An overlay has a removed path as a device of its own, and directories that were only passed.
+        assert {path: after.get(path) for path in before} == before
+        more = [path for path in after if path not in before and os.path.lexists(f"/{path}")]
+        assert [path for path in more if not os.path.isdir(f"/{path}")] == []
+
+    run(scratch, scenario)

@@ -215,8 +215,9 @@ class AuthorizedKey(Kind):
         with system.acting_as(state["uid"], state["gid"]):
             system.make_directory(os.path.dirname(path), 0o700)
             if _open(state):
-                os.chmod(system.path(os.path.dirname(path)), 0o700)
-                os.chmod(system.path(path), 0o600)
+                for place, mode in ((os.path.dirname(path), 0o700), (path, 0o600)):
+                    system.changing(place)
+                    os.chmod(system.path(place), mode)
             after = _edited(resource, state["text"])
             if after != state["text"]:
                 data = iter((encode(after),))
