@@ -29,16 +29,37 @@ def milliseconds(words: list[str]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def runs(stacks: dict[str, Any], image: str, rounds: int, warm_up: int) -> dict[str, list[float]]:
-    """``ctr run --rm IMAGE true`` of both in turn; milliseconds of each run that counts."""
+def times(
+    stacks: dict[str, Any], words: list[str], rounds: int, warm_up: int
+) -> dict[str, list[float]]:
+    """A ctr command of both in turn, ``{}`` in it a name for each; milliseconds of each run that counts."""
     measured: dict[str, list[float]] = {name: [] for name in stacks}
     for number in range(warm_up + rounds):
         names = list(stacks) if number % 2 == 0 else list(reversed(stacks))
         for name in names:
-            words = [*stacks[name]["ctr"], "run", "--rm", image, f"r{number}-{name}", "true"]
-            value = milliseconds(words)
+            named = [word.format(f"r{number}-{name}") for word in words]
+            value = milliseconds([*stacks[name]["ctr"], *named])
             if number >= warm_up:
                 measured[name].append(value)
+    return measured
+
+
+def starts(
+    stacks: dict[str, Any], program: str, rounds: int, seconds: float, clients: int
+) -> dict[str, list[float]]:
+    """Containers that many clients start each second, of both in turn."""
+    measured: dict[str, list[float]] = {name: [] for name in stacks}
+    for number in range(rounds):
+        for name in list(stacks) if number % 2 == 0 else list(reversed(stacks)):
+            words = stacks[name]["ctr"]
+            address, namespace = (
+                words[words.index(flag) + 1] for flag in ("--address", "--namespace")
+            )
+            command = [sys.executable, program, address, namespace, str(seconds), str(clients)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"starts of {name}: {done.stderr.strip()[-500:]}")
+            measured[name].append(float(done.stdout))
     return measured
 
 
@@ -96,9 +117,12 @@ def main(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         plan = json.load(file)
     stacks = plan["stacks"]
+    rounds, warm_up = plan["rounds"], plan["warm_up"]
+    commands = {"run": ["run", "--rm", plan["image"], "{}", "true"], "version": ["version"], "list": ["containers", "ls"]}  # fmt: skip
     measured: dict[str, Any] = {
-        "runs": runs(stacks, plan["image"], plan["rounds"], plan["warm_up"])
+        name: times(stacks, words, rounds, warm_up) for name, words in commands.items()
     }
+    measured["starts"] = starts(stacks, **plan["starts"])
     for name, stack in stacks.items():
         daemon, each = idle(stack, plan["image"], plan["containers"], plan["settle"])
         measured[name] = {"daemon": daemon, "container": each}

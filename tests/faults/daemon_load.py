@@ -11,6 +11,7 @@ import json
 import os
 import random
 import select
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -200,6 +201,7 @@ class Cycle:
         for fd in self._streams.values():
             os.close(fd)
         self._streams.clear()
+        shutil.rmtree(self._place)
 
 
 class Load:
@@ -244,14 +246,15 @@ class Load:
 
     def _attempt(self, cycle: Cycle) -> None:
         try:
-            self._run(cycle)
+            self.run(cycle)
         except Error:
             # What a shim was doing when it was killed fails; what it leaves can be removed all the same.
             if not self._was_killed(cycle):
                 raise
             cycle.end()
 
-    def _run(self, cycle: Cycle) -> None:
+    def run(self, cycle: Cycle) -> None:
+        """One cycle, with all that it is to tell."""
         status, further = random.randrange(50), random.randrange(50)
         cycle.make(["sh", "-c", _SCRIPT.format(status=status)])
         cycle.start()

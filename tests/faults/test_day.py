@@ -1,0 +1,85 @@
+"""A day simulated: containers started and removed thousands of times; the daemon stays as large as it was.
+
+``PINNACE_DAY_CYCLES`` is how many there are (20000 is the full size). What counts is memory, descriptors and disk after
+the first part against the end.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.daemon_load import Cycle, Load
+from tests.faults.test_daemon_killed import Stack, until
+from toolkit.arena import Arena
+
+pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.timeout(0)]
+CYCLES = int(os.environ.get("PINNACE_DAY_CYCLES", "60"))
+_WARM_UP = min(1000, CYCLES // 3)
+_CLIENTS = 4
+_GROWTH = 1.05 if CYCLES >= 2000 else 1.25
+"""Of memory, as a factor; a short day sees what is only there once (services that are loaded at their first call)."""
+
+_JOURNAL = 8 << 20
+"""Bytes that SQLite's journal may take before it begins anew (wal_autocheckpoint: 1000 pages), twice."""
+
+
+@pytest.fixture
+def stack() -> Iterator[Stack]:
+    with Arena() as arena:
+        yield Stack(arena)
+
+
+class Size:
+    """How large the daemon is: bytes of memory of its own, descriptors, bytes and files on its disk."""
+
+    def __init__(self, stack: Stack) -> None:
+        with open(f"/proc/{stack.daemon.pid()}/smaps_rollup", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file.read().splitlines()[1:])
+        self.memory = int(fields["Pss"].split()[0]) << 10
+        self.descriptors = stack.descriptors()
+        self.files = sum(len(files) for _, _, files in os.walk(stack.arena.scratch / "root"))
+        done = stack.arena.run(["du", "-sb", str(stack.arena.scratch / "root")])
+        self.disk = int(done.stdout.split()[0])
+
+
+def _has_at_most(found: tuple[int, int], allowed: tuple[int, int]) -> bool:
+    return found[0] <= allowed[0] and found[1] <= allowed[1]
+
+
+def _cycles(stack: Stack, count: int, part: str) -> None:
+    """Run that many containers, from their record to the removal of everything, by a few clients."""
+    load = Load(stack.client, stack.arena, stack.parent, set())
+
+    def work(worker: int) -> None:
+        client = stack.client()
+        for number in range(count // _CLIENTS):
+            cycle = Cycle(client, stack.arena, f"c-{part}-{worker}-{number}", stack.parent)
+            load.run(cycle)
+            cycle.close()
+        client.close()
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(_CLIENTS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not load.problems
+    assert load.right >= count // _CLIENTS * _CLIENTS
+
+
+def test_a_day_leaves_the_daemon_as_it_was(stack: Stack) -> None:
+    _cycles(stack, _WARM_UP, "first")
+    until(lambda: not stack.left(), "everything is gone")
+    before = Size(stack)
+    _cycles(stack, CYCLES - _WARM_UP, "day")
+    until(lambda: not stack.left(), "everything is gone")
+    # Threads and connections of the last calls go a little later.
+    until(lambda: _has_at_most(stack.descriptors(), before.descriptors), "as few descriptors")
+    after = Size(stack)
+    assert after.memory <= before.memory * _GROWTH
+    assert after.files == before.files
+    assert after.disk <= before.disk + _JOURNAL
