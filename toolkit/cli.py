@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from invoke.exceptions import Exit
 from invoke.parser.argument import Argument
+from invoke.parser.context import to_flag
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
@@ -55,19 +56,21 @@ class _OptionalWordTask(Task[Any]):
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         arguments = super().get_arguments(ignore_unknown_help)
+        valued = {to_flag(name) for one in arguments if one.takes_value for name in one.names}
         for one in arguments:
             if one.positional:
                 # A default would keep the word from being taken.
-                one.positional = _word_follows(self.name)
+                one.positional = _word_follows(self.name, valued)
                 if one.positional:
                     one.default = one._value = None
         return arguments
 
 
-def _word_follows(name: str) -> bool:
-    """Whether a word that is not a flag stands behind the task's name on the command line."""
+def _word_follows(name: str, valued: set[str]) -> bool:
+    """Whether a word stands behind the task's name that is no flag, nor the value of one of ``valued``."""
     behind = sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []
-    return any(not word.startswith("-") for word in behind)
+    pairs = zip(["", *behind], behind, strict=False)
+    return any(not word.startswith("-") and before not in valued for before, word in pairs)
 
 
 def task(
