@@ -89,7 +89,7 @@ def test_the_default_configuration_is_complete_and_valid(tmp_path: Path) -> None
 def test_unknown_settings_are_warned_of_with_their_place(tmp_path: Path) -> None:
     path = write(tmp_path, 'version = 3\n[metrics]\n  adress = "x"\n[grpc]\ntcp_port = 5\n')
     assert config.load(path).warnings == (
-        f"{path}:3: metrics.adress: unknown setting, ignored",
+        f"{path}:3: metrics.adress: unknown setting, ignored; the nearest known is metrics.address",
         f"{path}:5: grpc.tcp_port: unknown setting, ignored",
     )
 

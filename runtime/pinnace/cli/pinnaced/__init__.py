@@ -26,6 +26,11 @@ APP = Command(
     ),
     commands=(
         Command(
+            "doctor",
+            "look whether this machine has what containers need, and say what to do",
+            module=f"{__name__}.doctor",
+        ),
+        Command(
             "config",
             "show the configuration",
             commands=(
