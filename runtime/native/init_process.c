@@ -75,25 +75,36 @@ void step_limit(void)
     need(setrlimit(resource, &limit), "");
 }
 
-/* The home directory that the container's /etc/passwd gives `uid`. */
-static const char *home_of(const char *uid)
+/* The text of the container's /etc/passwd; it may be anything, so no more than a part of something endless. */
+static char *read_passwd(void)
 {
     int top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), file = -1;
-    static char line[4096];
-    FILE *lines = NULL;
-    size_t done = 0;
+    char *found = malloc(PASSWD_MOST + 1);
+    size_t size = 0;
+    ssize_t got;
 
+    need(found ? 0 : -1, "memory");
     if (top >= 0)
         file = open_in(top, "etc/passwd", O_RDONLY | O_NONBLOCK, 0, RESOLVE_ROOTED);
-    if (file >= 0)
-        lines = fdopen(file, "r");
-    while (lines && done < PASSWD_MOST && fgets(line, sizeof line, lines)) {
-        char *fields[6], *at = line;
+    while (file >= 0 && size < PASSWD_MOST && (got = read(file, found + size, PASSWD_MOST - size)) > 0)
+        size += (size_t)got;
+    found[size] = 0;
+    close(file);
+    close(top);
+    return found;
+}
+
+/* The home directory that /etc/passwd gives `uid`. */
+static const char *home_of(const char *uid)
+{
+    char *rest = read_passwd(), *line;
+
+    while ((line = strsep(&rest, "\n"))) {
+        char *fields[6];
         size_t count = 0;
 
-        done += strlen(line);
-        while (count < COUNT(fields) && at)
-            fields[count++] = strsep(&at, ":\n");
+        while (count < COUNT(fields) && line)
+            fields[count++] = strsep(&line, ":");
         if (count == COUNT(fields) && strcmp(fields[2], uid) == 0)
             return *fields[5] ? fields[5] : "/";
     }

@@ -145,6 +145,35 @@ def test_python_modules_of_the_image_are_never_imported(
     assert not (box.root / "owned").exists()
 
 
+@pytest.mark.parametrize("kind", ["endless", "pipe", "directory", "zeros"])
+def test_a_list_of_users_that_is_none(box: Box, kind: str) -> None:
+    """Who looks a home directory up there reads what the image wants to be read, for as long as it wants."""
+    (box.root / "etc").mkdir()
+    place = box.root / "etc/passwd"
+    if kind == "endless":
+        os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "directory":
+        place.mkdir()
+    else:
+        place.write_bytes(b"\0" * 5_000_000)
+    assert box.sh("echo $HOME").output == "/\n"
+
+
+def test_the_home_directory_is_that_of_the_containers_list(box: Box) -> None:
+    (box.root / "etc").mkdir()
+    lines = [
+        "broken",
+        "other:x:1:1::/other:/bin/sh",
+        "",
+        "me:x:0:0:Me:/home/me:/bin/sh",
+        "me:x:0:0::/late:",
+    ]
+    (box.root / "etc/passwd").write_text("\n".join(lines))
+    assert box.sh("echo $HOME").output == "/home/me\n"
+
+
 def test_the_runtime_in_proc_is_out_of_reach(box: Box) -> None:
     """CVE-2019-5736: a container waits for the runtime to join, and opens its /proc/PID/exe.
 
