@@ -371,3 +371,15 @@ def test_confinement_that_can_not_be_had_is_an_error(
     with pytest.raises(Error, match=message):
         box.create("true")
     assert container.list_(box.state_root) == []
+
+
+def test_waiting_for_the_start_takes_little_memory(box: Box, init_by: str) -> None:
+    if init_by == "python":
+        pytest.skip("an interpreter waits then")
+    box.linux["resources"]["memory"] = {"limit": 1 << 20}
+    made = box.create("true")
+    rollup = Path(f"/proc/{made.pid}/smaps_rollup").read_text()
+    used = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    assert used < 500  # KiB; measured 108
+    box.start()
+    assert box.ended(made.pid).status == 0
