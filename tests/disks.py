@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +11,36 @@ from pathlib import Path
 import pytest
 
 from pinnace.linux import mount
+from pinnace.linux.kernel import KERNEL
 from toolkit import debian_program
 
 _SUITE = "trixie"
+_NEW_MOUNTS = 0x00020000  # CLONE_NEWNS, linux/sched.h
 _MAKERS = {
     "btrfs": ("btrfs-progs", "usr/sbin/mkfs.btrfs", ("--quiet", "--mixed")),
     "xfs": ("xfsprogs", "usr/sbin/mkfs.xfs", ("-q", "-m", "reflink=1")),
-    "ext4": ("e2fsprogs", "usr/sbin/mkfs.ext4", ("-q", "-F")),
+    "ext4": ("e2fsprogs", "usr/sbin/mkfs.ext4", ("-q", "-F", "-m", "0")),
 }
 _BYTES = {"btrfs": 128 << 20, "xfs": 320 << 20, "ext4": 64 << 20}
 """Of the files, which are sparse; XFS refuses to be smaller than 300 MiB."""
+
+
+@contextmanager
+def own_mounts() -> Iterator[None]:
+    """A mount namespace of this thread's own inside: no copy of a mount in others' keeps its disk in use.
+
+    What other processes and threads that exist already see stays as it is.
+    """
+    before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    folder = os.getcwd()
+    KERNEL.unshare(_NEW_MOUNTS)
+    try:
+        mount.mount("none", "/", "", mount.MS_REC | mount.MS_PRIVATE)
+        yield
+    finally:
+        KERNEL.setns(before, _NEW_MOUNTS)
+        os.close(before)
+        os.chdir(folder)
 
 
 @contextmanager
@@ -28,11 +49,11 @@ def file_system(
 ) -> Iterator[Path]:
     """An empty file system of that kind at ``folder/kind``; the test is skipped where the kernel has none."""
     need_kernel(kind)
-    package, program, words = _MAKERS[kind]
+    package, maker, words = _MAKERS[kind]
     image, target = folder / f"{kind}.img", folder / kind
     with image.open("wb") as file:
         file.truncate(_BYTES[kind])
-    command = [*debian_program.command(_SUITE, package, program), *words, *features, str(image)]
+    command = [*program(package, maker), *words, *features, str(image)]
     subprocess.run(command, check=True, capture_output=True)
     device = losetup("--find", "--show", str(image))
     try:
@@ -45,6 +66,11 @@ def file_system(
     finally:
         losetup("--detach", device)
         image.unlink()
+
+
+def program(package: str, path: str) -> tuple[str, ...]:
+    """The words that start a program of a Debian package."""
+    return debian_program.command(_SUITE, package, path)
 
 
 def need_kernel(kind: str) -> None:

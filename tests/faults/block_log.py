@@ -73,8 +73,11 @@ class BlockLog:
 
 
 @contextmanager
-def recorded(image: Path, log: Path) -> Iterator[tuple[str, BlockLog]]:
-    """A block device whose content is ``image`` and whose writes are logged: its name, and the log."""
+def recorded(image: Path, log: Path, broken: Path | None = None) -> Iterator[tuple[str, BlockLog]]:
+    """A block device whose content is ``image`` and whose writes are logged: its name, and the log.
+
+    While there is a file ``broken`` nothing can be written to the device.
+    """
     log.write_bytes(b"")
     point = image.with_suffix(".recorded")
     point.write_bytes(b"")
@@ -86,7 +89,7 @@ def recorded(image: Path, log: Path) -> Iterator[tuple[str, BlockLog]]:
         with suppress(BaseException):
             # The log is complete only if a test's Ctrl-C does not end this process first.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            _Server(fuse, image, log).serve()
+            _Server(fuse, image, log, broken).serve()
         os._exit(0)
     os.close(fuse)
     device = ""
@@ -183,8 +186,9 @@ class PowerCuts:
 class _Server:
     """Answers FUSE's requests for the one file, one after the other."""
 
-    def __init__(self, fuse: int, image: Path, log: Path) -> None:
+    def __init__(self, fuse: int, image: Path, log: Path, broken: Path | None) -> None:
         self._fuse = fuse
+        self._broken = broken
         self._image = os.open(image, os.O_RDWR)
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND)
         self._size = os.fstat(self._image).st_size
@@ -212,6 +216,9 @@ class _Server:
             )
 
     def _answer(self, opcode: int, body: bytes) -> bytes:
+        failing = opcode in (_WRITE, _FSYNC) and self._broken is not None and self._broken.exists()
+        if failing:
+            raise OSError(errno.EIO, "broken")
         if opcode == _INIT:
             return self._init(body)
         if opcode in (_GETATTR, _SETATTR):

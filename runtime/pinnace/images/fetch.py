@@ -128,21 +128,19 @@ class Fetcher:
             writer.truncate()
         while True:
             self._download(writer, descriptor)
-            source = labels.of_source(self._source, {})
-            try:
-                writer.commit(descriptor.size, descriptor.digest, source, durable=False)
-            except AlreadyExists:
-                pass
-            except DataLoss:
-                if not resumed:
-                    raise DataLoss(
-                        f"{self._source.hostname} sent a corrupt {_kind(descriptor.media_type)} "
-                        f"{descriptor.digest}: its bytes have another digest",
-                        hint="nothing was kept; try again, or push the image anew",
-                    ) from None
-                resumed = False  # what an earlier attempt left was bad: once more, from nothing
-                continue
-            return
+            if writer.digest == descriptor.digest:
+                break
+            writer.truncate()
+            if not resumed:
+                raise DataLoss(
+                    f"{self._source.hostname} sent a corrupt {_kind(descriptor.media_type)} "
+                    f"{descriptor.digest}: its bytes have another digest",
+                    hint="nothing was kept; try again, or push the image anew",
+                )
+            resumed = False  # what an earlier attempt left was bad: once more, from nothing
+        source = labels.of_source(self._source, {})
+        with suppress(AlreadyExists):
+            writer.commit(descriptor.size, descriptor.digest, source, durable=False)
 
     def _download(self, writer: Writer, descriptor: Descriptor) -> None:
         failures = 0

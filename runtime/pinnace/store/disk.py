@@ -20,6 +20,10 @@ from pinnace.linux import libc
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+READ_ONLY_HINT = (
+    "is the file system mounted read-only? After an error of its own it turns so: see dmesg"
+)
+FAILING_HINT = "the disk or card fails; see dmesg"
 _FULL_HINT = "remove images that are not needed (ctr image rm), or enlarge the disk"
 
 
@@ -38,9 +42,9 @@ def translate(error: OSError, what: str) -> Error:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceExhausted(f"{what}: {reason}", hint=_FULL_HINT)
     if error.errno == errno.EROFS:
-        return FailedPrecondition(f"{what}: {reason}", hint="is the root file system mounted ro?")
+        return FailedPrecondition(f"{what}: {reason}", hint=READ_ONLY_HINT)
     if error.errno == errno.EIO:
-        return DataLoss(f"{what}: {reason}", hint="the disk or card fails; see dmesg")
+        return DataLoss(f"{what}: {reason}", hint=FAILING_HINT)
     if error.errno in (errno.EACCES, errno.EPERM):
         return PermissionDenied(f"{what}: {reason}")
     if error.errno == errno.ENOENT:

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from pinnace.errors import DataLoss, Error, FailedPrecondition, ResourceExhausted, Unavailable
 from pinnace.store import disk
@@ -64,8 +65,14 @@ class Database:
                 os.close(fd)
 
     def _connect(self) -> sqlite3.Connection:
+        # unix-excl (sqlite.org/vfs.html): the log's index is in this process's memory, not in a
+        # mapped file, whose pages a full btrfs cannot give: that would end the daemon by SIGBUS.
         connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            f"file:{quote(self.path)}?vfs=unix-excl",
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
         )
         connection.row_factory = sqlite3.Row
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY"):
@@ -200,9 +207,13 @@ def _operational(path: str, error: sqlite3.OperationalError) -> Error:
             hint="remove images that are not needed (ctr image rm), or enlarge the disk",
         )
     if "readonly" in text or "unable to open" in text:
-        return FailedPrecondition(f"metadata database {path} cannot be written: {text}")
+        return FailedPrecondition(
+            f"metadata database {path} cannot be written: {text}", hint=disk.READ_ONLY_HINT
+        )
     if "locked" in text:
         return Unavailable(
             f"metadata database {path} is locked", hint="is another daemon using the same root?"
         )
+    if "I/O error" in text:
+        return DataLoss(f"metadata database {path}: {text}", hint=disk.FAILING_HINT)
     return Error(f"metadata database {path}: {text}")
