@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.daemon import bundle, orphans
 from pinnace.daemon.task import CREATED, RUNNING, STOPPED, ProcessState, Stdio, Task
-from pinnace.errors import AlreadyExists, Error, FailedPrecondition, NotFound
-from pinnace.keeper import leftovers
+from pinnace.errors import AlreadyExists, DeadlineExceeded, Error, FailedPrecondition, NotFound
+from pinnace.keeper import leftovers, protocol
 from pinnace.store.records import check_identifier
 
 if TYPE_CHECKING:
@@ -243,6 +243,10 @@ class Tasks:
             for found in task.call("state", exec_id=None)["processes"]:
                 task.add(_state_of(found))
             task.process()  # a shim without one was killed before it had made its container
+        except DeadlineExceeded as problem:
+            # Somebody has stopped the shim: its container is none to be killed for that, and it may go on.
+            self._log.error(f"task {task.namespace}/{task.id}: {problem}")
+            task.restore(RUNNING, {})
         except (Error, OSError, KeyError, ValueError) as problem:
             self._recover(task, problem)
             return
@@ -283,7 +287,9 @@ class Tasks:
     def _connect(self, task: Task, address: str) -> None:
         shim = self._shims.connect(address, task.on_event, lambda: self._shim_gone(task))
         task.attach(shim)
-        shim.call("subscribe")
+        version = shim.call("subscribe").get("version") or 0
+        if version > protocol.VERSION:
+            self._log.warn(f"the shim of task {task.namespace}/{task.id} is of a newer release")
 
     def _shim_gone(self, task: Task) -> None:
         if task.ending or task.deleted or task.is_lost():

@@ -13,6 +13,10 @@ from typing import Any
 
 from pinnace.errors import InvalidArgument
 
+VERSION = 1
+"""Of what shims and daemons say to each other, told by a shim to who subscribes. A daemon takes over containers of older and
+newer releases: methods, parameters and fields may be added in a new version, never changed or removed, and what one does not
+know it leaves alone."""
 MAX_FRAME = 16 << 20
 """Bytes of one frame; arguments and environment of a command are at most some 6 MB (execve(2))."""
 _LENGTH = struct.Struct("<I")

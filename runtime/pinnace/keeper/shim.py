@@ -27,7 +27,7 @@ from pinnace.keeper.process import (
     record_exit,
     status_of,
 )
-from pinnace.keeper.protocol import MAX_FRAME, Receiver, pack
+from pinnace.keeper.protocol import MAX_FRAME, VERSION, Receiver, pack
 from pinnace.keeper.stdio import Stdio
 from pinnace.linux import sealed
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
@@ -410,7 +410,7 @@ class Shim:
         number, method = request.get("id"), request.get("method")
         if method == "subscribe":
             connection.subscribed = True
-            connection.send({"id": number, "result": {}})
+            connection.send({"id": number, "result": {"version": VERSION}})
             return
         handler = getattr(self, f"do_{method}", None) if isinstance(method, str) else None
         try:

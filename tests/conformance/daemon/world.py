@@ -10,10 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.ctr.daemons import busybox, environment
+from tests.conformance.ctr.daemons import busybox
 from toolkit.arch import Arch
 from toolkit.arena import Arena
 from toolkit.debian import Archive
+from toolkit.paths import RUNTIME
 
 CTR_RELEASES = {"1.6": "bookworm", "1.7": "trixie", "2.1": "sid"}
 """containerd's release series, and the Debian release that has it."""
@@ -53,25 +54,30 @@ class World:
         self._config.write_text(_CONFIG.format(root=arena.scratch / "root"))
         self._daemon: subprocess.Popen[bytes] | None = None
         self.series = "1.7"
+        self.runtime = RUNTIME
+        """Where the daemon and the keeper are started from."""
         self.namespace = arena.name
 
     def start_keeper(self) -> None:
         words = [sys.executable, "-m", "pinnace.keeper", "--address", _KEEPER]
         self.arena.run(["mkdir", "-p", "/run/pinnace"])
-        self.arena.start(words, log="keeper.log", env=environment())
+        self.arena.start(words, log="keeper.log", env=self._environment())
         self.arena.wait_for(_KEEPER, log="keeper.log")
 
     def start(self) -> None:
         """Start the daemon and wait until it answers."""
         words = [sys.executable, "-m", "pinnace.cli.main", "pinnaced", "--config"]
         self._daemon = self.arena.start(
-            [*words, self._config], log="pinnaced.log", env=environment()
+            [*words, self._config], log="pinnaced.log", env=self._environment()
         )
         self.arena.wait_for(ADDRESS, log="pinnaced.log")
         deadline = time.monotonic() + 20
         while self.ctr("version").returncode:
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.runtime)}
 
     def log(self) -> str:
         return (self.arena.scratch / "pinnaced.log").read_text()
