@@ -30,6 +30,7 @@ RUNS = int(os.environ.get("PINNACE_KILL_RUNS", "6"))
 GROUP = f"pinnace-faults-{os.getpid()}"
 _SECONDS = 120  # on a busy machine; a command that hangs takes for ever
 _SETTLE_SECONDS = 5.0
+_LOST = 125  # runtime/native/launch.c
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,20 @@ def way(
     if request.param == "cold":
         yield "", 0
         return
-    address = tmp_path_factory.mktemp("keeper") / "keeper.sock"
-    with subprocess.Popen([release / "bin/pinnace-keeper", "--address", address]) as process:
-        while not address.exists():
-            time.sleep(0.01)
-        yield str(address), process.pid
+    with _keeper(release, tmp_path_factory.mktemp("keeper") / "keeper.sock") as process:
+        yield str(process.args[-1]), process.pid  # type: ignore[index]
         process.terminate()
+
+
+@contextlib.contextmanager
+def _keeper(release: Path, address: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A running keeper; its socket is the last of its words."""
+    with subprocess.Popen([release / "bin/pinnace-keeper", "--address", address]) as process:
+        deadline = time.monotonic() + _SECONDS
+        while not address.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield process
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,6 +77,7 @@ class Victim:
         keeper, self.keeper = way
         self.id = f"{GROUP}-{number}"
         self.bundle = place / "bundle"
+        self._begun: list[int] = []  # those that somebody waits for
         self._command = [str(release / "bin/runc"), "--root", str(place / "state")]
         self._state = place / "state" / self.id
         self._environment = {**os.environ, "PINNACE_KEEPER": keeper}
@@ -94,15 +104,17 @@ class Victim:
             while process.poll() is None:
                 if time.monotonic() > deadline:
                     process.kill()
-                _reap(process.pid, self.keeper)
+                _reap(process.pid, self.keeper, *self._begun)
                 time.sleep(0.001)
         assert process.returncode == 0, f"{words}: {said.read_text()}"
 
     def started(self, *words: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*self._command, *words], cwd=self.bundle, env=self._environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
+        self._begun.append(process.pid)
+        return process
 
     def leftovers(self) -> list[str]:
         """What is still there of it: processes, mounts, control groups, its state."""
@@ -118,7 +130,7 @@ class Victim:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while found := self.leftovers():
             assert time.monotonic() < deadline, found
-            _reap(self.keeper)
+            _reap(self.keeper, *self._begun)
             time.sleep(0.01)
 
 
@@ -147,7 +159,13 @@ def _processes(word: str) -> list[tuple[int, str]]:
 def victims(
     release: Path, way: tuple[str, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Victim]]:
-    place = tmp_path_factory.mktemp("killed")
+    with _making(release, tmp_path_factory.mktemp("killed")) as make:
+        yield lambda: make(way)
+
+
+@contextlib.contextmanager
+def _making(release: Path, place: Path) -> Iterator[Callable[[tuple[str, int]], Victim]]:
+    """Makes victims, and clears up after them."""
     busybox = Archive("trixie", "amd64").unpack(["busybox-static"])
     (place / "bundle/rootfs/bin").mkdir(parents=True)
     shutil.copy(next(busybox.rglob("bin/busybox")), place / "bundle/rootfs/bin/busybox")
@@ -155,7 +173,7 @@ def victims(
         (place / "bundle/rootfs/bin" / name).symlink_to("busybox")
     made: list[Victim] = []
 
-    def make() -> Victim:
+    def make(way: tuple[str, int]) -> Victim:
         made.append(Victim(place, release, way, len(made)))
         return made[-1]
 
@@ -207,3 +225,25 @@ def test_a_killed_command_leaves_nothing_after_delete(
                 time.sleep(random.uniform(0, length))
             process.kill()
         victim.delete()
+
+
+def test_a_killed_keeper_holds_nobody_up(release: Path, tmp_path: Path) -> None:
+    """Who waits for a command that a keeper runs learns that the keeper is gone; nothing is left after delete."""
+    seen = set()
+    with _making(release, tmp_path / "killed") as make:
+        for run in range(RUNS):
+            address = tmp_path / f"{run}.sock"
+            with _keeper(release, address) as keeper:
+                victim = make((str(address), keeper.pid))
+                with victim.started("run", victim.id) as process:
+                    time.sleep(random.uniform(0, 0.3))
+                    keeper.kill()
+                    # A command that the keeper had not begun runs cold, until its container is deleted.
+                    deadline = time.monotonic() + _SECONDS
+                    while process.poll() is None:
+                        assert time.monotonic() < deadline
+                        victim.runc("delete", "--force", victim.id)
+                    seen.add(process.returncode)
+            victim.delete()
+    # 1: it ran cold, and its container was deleted while it was made.
+    assert seen <= {1, _LOST, 128 + signal.SIGKILL}

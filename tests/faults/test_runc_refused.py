@@ -23,8 +23,8 @@ import pytest
 
 from pinnace.spec import oci
 from tests.faults.refusals import SITE
-from toolkit.build.bundle import RUNTIME
 from toolkit.debian import Archive
+from toolkit.paths import RUNTIME
 
 pytestmark = pytest.mark.root
 PROJECT = Path(__file__).parents[2]
