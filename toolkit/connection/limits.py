@@ -19,36 +19,69 @@ from toolkit.errors import HostUnreachable
 
 PER_JUMP_HOST = 8
 """Connections through one jump host at once; further ones wait."""
+KEPT_FREE = 2
+"""How many of them only urgent connections take: a board waits a minute at most to hear that a change is well."""
 WAIT_SECONDS = 3600.0
 """How long a connection waits for others to end."""
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 5.0
 
 T = TypeVar("T")
-_slots: dict[str, threading.BoundedSemaphore] = defaultdict(
-    lambda: threading.BoundedSemaphore(PER_JUMP_HOST)
-)
+
+
+class _JumpHost:
+    """How many connections go through one host, and who waits; guarded by ``changed``."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.used = 0
+        self.urgent_waiting = 0
+
+    def free(self, *, urgent: bool) -> bool:
+        if urgent:
+            return self.used < PER_JUMP_HOST
+        return self.used < PER_JUMP_HOST - KEPT_FREE and not self.urgent_waiting
+
+
+_hosts: dict[str, _JumpHost] = defaultdict(_JumpHost)
 _making = threading.Lock()
 
 
 class Slot:
-    """One of a jump host's connections; no limit where ``jump`` is empty. Released once."""
+    """One of a jump host's connections; no limit where ``jump`` is empty. May be released twice.
 
-    def __init__(self, jump: str) -> None:
+    ``urgent``: goes before others that wait, and takes what is kept free.
+    """
+
+    def __init__(self, jump: str, *, urgent: bool = False) -> None:
         with _making:
-            self._semaphore = _slots[jump] if jump else None
+            self._host = _hosts[jump] if jump else None
         self._jump = jump
+        self._urgent = urgent
+        self._taken = False
 
     def take(self, name: str) -> None:
         """Wait for it; raises :class:`HostUnreachable` when the others take too long."""
-        if self._semaphore is not None and not self._semaphore.acquire(timeout=WAIT_SECONDS):
-            self._semaphore = None
+        host = self._host
+        if host is None:
+            return
+        with host.changed:
+            host.urgent_waiting += self._urgent
+            try:
+                self._taken = host.changed.wait_for(lambda: host.free(urgent=self._urgent), WAIT_SECONDS)  # fmt: skip
+            finally:
+                host.urgent_waiting -= self._urgent
+                host.changed.notify_all()
+            host.used += self._taken
+        if not self._taken:
             raise HostUnreachable(f"{name}: no connection through {self._jump} became free", hint="use a smaller --parallel")  # fmt: skip
 
     def release(self) -> None:
-        semaphore, self._semaphore = self._semaphore, None
-        if semaphore is not None:
-            semaphore.release()
+        if self._host is not None and self._taken:
+            self._taken = False
+            with self._host.changed:
+                self._host.used -= 1
+                self._host.changed.notify_all()
 
 
 def retried(attempt: Callable[[], T], seconds: float) -> T:

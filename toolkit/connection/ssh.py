@@ -45,13 +45,16 @@ class Connection:
         password: SudoPassword,
         *,
         timeout: float = CONNECT_SECONDS,
+        urgent: bool = False,
     ) -> None:
+        """``urgent``: goes first where others wait for a way through the same jump host."""
         self.target = target
         self._known = known
         self._password = password
         self._timeout = timeout
         self._fabric: Any = None
         self._slot = Slot("")
+        self._urgent = urgent
 
     def __enter__(self) -> Connection:
         return self
@@ -63,7 +66,7 @@ class Connection:
         """Connect; raises :class:`HostUnreachable`."""
         if self._fabric is not None:
             return
-        self._slot = Slot(_jump_host(self._build()))
+        self._slot = Slot(_jump_host(self._build()), urgent=self._urgent)
         self._slot.take(self.target.name)
         try:
             self._fabric = retried(self._connect, self._timeout)

@@ -142,7 +142,7 @@ class Converge:
 
     def _confirm(self, target: Target) -> None:
         def connect() -> Connection:
-            return Connection(target, self._known, self._password)
+            return Connection(target, self._known, self._password, urgent=True)
 
         confirm(target.name, connect, self._run, self._before, self._seconds)
 
@@ -225,7 +225,9 @@ def reboot(target: Target, known: KnownHosts, password: SudoPassword) -> Connect
         connection.run("systemctl", "reboot", sudo=True)
     while time.monotonic() < deadline:
         left = deadline - time.monotonic()
-        again = wait_until_reachable(lambda: Connection(target, known, password), seconds=left)
+        again = wait_until_reachable(
+            lambda: Connection(target, known, password, urgent=True), seconds=left
+        )
         if _boot_id(again) not in ("", before):
             return again
         again.close()
