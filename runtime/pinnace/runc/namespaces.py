@@ -214,7 +214,7 @@ def _map_with_helper(program: str, pid: int, words: list[list[str]]) -> None:
     arguments = [program, str(pid), *(word for line in words for word in line)]
     try:
         done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # the latter of a directory of the PATH
         raise PermissionDenied(
             f"mapping more than oneself takes {program}", hint="install the package uidmap"
         ) from None
