@@ -161,3 +161,19 @@ def test_files_without_records_and_lost_ingests_go(store: Store) -> None:
         stats = collect(store)
         assert (stats.bytes, stats.ingests) == (6, 1)
         assert [status.ref for status in store.content.statuses(NS)] == ["active"]
+
+
+def test_an_ingest_that_begins_during_a_collection_is_not_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client has gone for a moment and will resume: nobody holds it while the collector looks."""
+    sweep = store.content.sweep
+
+    def begin_and_sweep(found: list[Digest]) -> int:
+        with store.content.writer(NS, "new") as writer:
+            writer.write(b"part")
+        return sweep(found)
+
+    monkeypatch.setattr(store.content, "sweep", begin_and_sweep)
+    assert collect(store).ingests == 0
+    assert [status.offset for status in store.content.statuses(NS)] == [4]

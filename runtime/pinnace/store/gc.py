@@ -58,6 +58,8 @@ class Stats(NamedTuple):
 def collect(db: Database, content: ContentStore, snapshotters: Mapping[str, Snapshotter]) -> Stats:
     """Remove what nothing refers to. Raises what the disk raises; the store stays valid."""
     with content.lock:
+        # Before the records are read, as an ingest has its record first: one that begins meanwhile is not lost.
+        begun = content.blobs.ingests()
         with db.transaction() as tx:
             graph = _Graph(tx)
             marked = graph.mark()
@@ -71,7 +73,7 @@ def collect(db: Database, content: ContentStore, snapshotters: Mapping[str, Snap
         db.collected_at = graph.now
         on_disk = {*content.blobs.walk(), *content.blobs.damaged()}
         freed = content.sweep(sorted(on_disk - known))
-        ingests = _abort_lost(content, refs)
+        ingests = _abort_lost(content, set(begun) - refs)
     for snapshotter, number in directories:
         snapshotter.remove_directory(number)
     count = _counts(dead)
@@ -145,12 +147,10 @@ _DELETE = {
 }
 
 
-def _abort_lost(content: ContentStore, refs: set[str]) -> int:
+def _abort_lost(content: ContentStore, lost: set[str]) -> int:
     """Remove unfinished ingests that have no record (any more)."""
     aborted = 0
-    for ref in content.blobs.ingests():
-        if ref in refs:
-            continue
+    for ref in sorted(lost):
         try:
             content.blobs.abort(ref)
         except Unavailable:

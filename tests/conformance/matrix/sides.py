@@ -7,7 +7,9 @@ A side runs a command line and says what a user would see of it, without what di
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from toolkit.arena import Arena
 from toolkit.debian import Archive
 from toolkit.paths import RUNTIME
 
+_SECONDS = 60.0
 _THEIRS = "/run/peer/peer.sock"
 _OURS = "/run/pinnace/pinnace.sock"
 _KEEPER = "/run/pinnace/keeper.sock"
@@ -43,6 +46,7 @@ class Row(NamedTuple):
         words: as one types them behind ``ctr``; ``{image.layer}``, ``{tmp}`` are filled in.
         stdin: what the command reads.
         env: variables for it alone.
+        again: run it again while its error has these words: it asks for what is about to happen.
         progress: what it prints while it works depends on how fast that is: not compared.
     """
 
@@ -50,6 +54,7 @@ class Row(NamedTuple):
     stdin: str = ""
     env: Mapping[str, str] = {}
     progress: bool = False
+    again: str = ""
 
 
 class Seen(NamedTuple):
@@ -78,16 +83,21 @@ class Side:
 
     def see(self, row: Row) -> Seen:
         """Run the row; raises TimeoutExpired when it does not end."""
-        from shlex import split
+        seen = self._run(row)
+        deadline = time.monotonic() + _SECONDS
+        while row.again and row.again in seen.err and time.monotonic() < deadline:
+            seen = self._run(row)
+        return seen
 
-        words = [word.format(image=self.image, tmp=self.tmp) for word in split(row.words)]
+    def _run(self, row: Row) -> Seen:
+        words = [word.format(image=self.image, tmp=self.tmp) for word in shlex.split(row.words)]
         common = ["--address", self.address, "--namespace", self.arena.name]
         done = self.arena.run(
             [*self.ctr, *common, *words],
             input=row.stdin,
             env={**os.environ, "PYTHONPATH": str(RUNTIME), **row.env},
             errors="backslashreplace",
-            timeout=30,
+            timeout=_SECONDS,
         )
         out = self._normal("" if row.progress else done.stdout)
         err = self._normal(done.stderr)
