@@ -110,6 +110,8 @@ class Keeper:
                 elif fd in self._sessions:
                     self._attend(self._sessions[fd], fd)
             self._drop_slow()
+        if self._spare is not None:
+            self._spare.dismiss()
 
     def _patience(self) -> float | None:
         """Milliseconds until the first unfinished request is dropped, or a spare is made; ``None`` for ever."""

@@ -7,7 +7,9 @@ pages of its own for what they touch.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,6 +50,13 @@ class Spare:
     def close(self) -> None:
         """Let go of it; without a command it ends by itself."""
         self._line.close()
+
+    def dismiss(self) -> None:
+        """End it, unused."""
+        self.close()
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
 
 
 def _wait(line: socket.socket, entry: command.Entry, rehearse: Rehearsal) -> None:
