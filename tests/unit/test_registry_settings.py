@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import email.utils
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from pinnace.registry.transport import Client
 from pinnace.spec.reference import Reference
 from tests.fakeregistry import FakeRegistry, Handler
 from tests.images import TestImage
+from toolkit.paths import PROJECT
 
 
 def auth(user: str) -> dict[str, str]:
@@ -223,6 +225,31 @@ def test_config_dump_shows_the_order(tmp_path: Path, capsys: pytest.CaptureFixtu
     resolver = registries.resolver(config.load(str(path)))
     assert [host.address for host in resolver.hosts("docker.io")] == ["m.example", "registry-1.docker.io"]  # fmt: skip
     assert resolver.hosts("lab.example:5000")[0].address == "near.example"
+
+
+def test_the_examples_of_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What docs/registries.md shows is what these files mean, but for where the files are."""
+    page = (PROJECT / "docs" / "registries.md").read_text()
+    blocks = [
+        "\n".join(line.removeprefix("    ") for line in block.splitlines())
+        for block in re.findall(r"(?:^    .*\n)+", page, re.M)
+    ]
+    server, host, older, dump = blocks
+    hosts = f"{server}\n{host}\n"
+    assert hosts.startswith("server =")
+    folder = tmp_path / "certs.d" / "lab.example"
+    folder.mkdir(parents=True)
+    (folder / "hosts.toml").write_text(hosts)
+    path = tmp_path / "config.toml"
+    kept = f'[plugins."io.containerd.cri.v1.images".registry]\nconfig_path = "{tmp_path}/certs.d"\n'
+    path.write_text(f"version = 3\n{kept}{older}\n")
+    assert main(["pinnaced", "--config", str(path), "config", "dump"]) == 0
+    shown = capsys.readouterr().out
+    at = shown.index("#   docker.io (")
+    assert shown[at:].startswith("\n".join(dump.splitlines()[1:]))
+    mirror, registry = registries.resolver(config.load(str(path))).hosts("lab.example")
+    assert (mirror.address, mirror.ca) == ("mirror.example:5000", (f"{folder}/mirror.crt",))
+    assert (registry.address, mirror.capabilities) == ("registry-1.docker.io", {"pull", "resolve"})
 
 
 # Transport.
