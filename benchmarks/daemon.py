@@ -30,7 +30,7 @@ from toolkit.paths import RUNTIME
 
 IMAGE = "docker.io/library/bench:latest"
 ROUNDS, WARM_UP, CONTAINERS = 30, 5, 20
-_SETTLE_SECONDS = 3.0
+_SETTLE_SECONDS = 8.0  # threads and connections of the last calls go after 5
 _STARTS = {
     "program": str(Path(__file__).with_name("starts.py")),
     "rounds": 4,

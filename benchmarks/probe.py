@@ -91,18 +91,23 @@ def processes() -> dict[int, int]:
     return found
 
 
+def _family(pids: list[int]) -> set[int]:
+    """These processes and what they keep ready: their children."""
+    return set(pids) | {pid for pid, parent in processes().items() if parent in pids}
+
+
 def idle(stack: dict[str, Any], image: str, count: int, settle: float) -> tuple[float, float]:
     """PSS of the daemon's processes alone, and what each of ``count`` idle containers adds to it
     (shim and runtime; the container's own process is not counted)."""
     time.sleep(settle)
     before = set(processes())
-    daemon = pss(set(stack["pids"]))
+    daemon = pss(_family(stack["pids"]))
     for number in range(count):
         words = [*stack["ctr"], "run", "-d", "--null-io", image, f"idle{number}", "sleep", "3600"]
         run(words)
     time.sleep(settle)
     added = set(processes()) - before
-    each = (pss(set(stack["pids"]) | added) - daemon) / count
+    each = (pss(_family(stack["pids"]) | added) - daemon) / count
     for number in range(count):
         run([*stack["ctr"], "task", "kill", "-s", "9", f"idle{number}"])
     time.sleep(1)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.daemon_load import Cycle, Load
-from tests.faults.test_daemon_killed import Stack, until
+from tests.faults.test_daemon_killed import CONNECTIONS, Stack, until
 from toolkit.arena import Arena
 
 pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.timeout(0)]
@@ -25,9 +25,6 @@ _GROWTH = 1.05 if CYCLES >= 2000 else 1.25
 
 _JOURNAL = 8 << 20
 """Bytes that SQLite's journal may take before it begins anew (wal_autocheckpoint: 1000 pages), twice."""
-
-_CONNECTIONS = 8
-"""Descriptors of connections to the database, two each: made when calls meet, kept."""
 
 
 @pytest.fixture
@@ -50,7 +47,7 @@ class Size:
 
 
 def _has_at_most(found: tuple[int, int], allowed: tuple[int, int]) -> bool:
-    return found[0] <= allowed[0] + _CONNECTIONS and found[1] <= allowed[1]
+    return found[0] <= allowed[0] + CONNECTIONS and found[1] <= allowed[1]
 
 
 def _cycles(stack: Stack, count: int, part: str) -> None:
