@@ -144,7 +144,13 @@ def _send(stream: Stream, fd: int) -> None:
                     return  # the receiver has had enough
                 if message.holds(types.WindowUpdate):
                     room += message.unpack(types.WindowUpdate).update
-            stream.send(AnyMessage.pack(types.Data(data=chunk[:room])))
+            try:
+                stream.send(AnyMessage.pack(types.Data(data=chunk[:room])))
+            except Error:
+                # It closed while this was under way; how it ended says whether it had enough.
+                while stream.receive() is not None:
+                    pass
+                return
             chunk, room = chunk[room:], room - min(room, len(chunk))
     stream.finish()
 
