@@ -79,3 +79,28 @@ KNOWN: tuple[Difference, ...] = (
         "plugins inspect-runtime", "out: ", "runc's features are not ours",
     ),
 )  # fmt: skip
+
+
+OF_OUR_CTR: tuple[Difference, ...] = (
+    Difference(
+        r"\w+ rm|namespaces label boats|sandboxes rm nope", "status|err|out:",
+        "a command line that names nothing, or what is not there, is an error here",
+    ),
+    Difference("namespaces (label nope a=b|ls.*)", "nope|status|err", "see KNOWN"),
+    Difference("content active.*", "k3 |k2 |REF|status|err", "see KNOWN; a regular expression is no error here"),
+    Difference(
+        "images tag .* registry.lab/other:1", "status|err|other",
+        "2.1 replaces an image without --force; 1.7 and we do not",
+    ),
+    Difference("images ls -q", "registry.lab/index:1", "see KNOWN"),
+    Difference("images prune --all", "deleted image", "containerd's ctr says it in its log"),
+    Difference("images mount .*nope", "chain", "here the directory is looked for before anything is made"),
+    Difference("snapshots tree", "s2|v1|v2", "roots are sorted here"),
+    Difference("containers restore .*|containers (ls|rm r1 r2)", "status|err|r1|r2", "here it works without criu's part"),
+    Difference("containers info .*|oci spec", "out: ", "the specification's members are in another order, of version 1.2.0"),
+    Difference("version|info", "out: ", "who is who"),
+    Difference("deprecations list --format json", r"\[\]", "an empty list is printed as one"),
+    Difference("nonsense", "status", "an unknown command exits as other errors do, with 1, and says what is near"),
+    Difference("plugins .*", "out: ", "each daemon is made of other parts"),
+)  # fmt: skip
+"""The same for our ctr with our daemon, beside containerd's with containerd 2.1."""

@@ -19,8 +19,8 @@ FLAGS: tuple[Flag, ...] = ()
 def run(call: Call) -> int:
     with Client.of(call) as client:
         answer = client.call(Introspection.server, Empty())
-    server = {"uuid": answer.uuid}
+    server: dict[str, object] = {"uuid": answer.uuid}
     if answer.pid:
-        server |= {"pid": str(answer.pid), "pidns": str(answer.pidns)}
+        server |= {"pid": answer.pid, "pidns": answer.pidns}
     json_out({"server": server})
     return 0

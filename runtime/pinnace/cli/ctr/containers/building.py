@@ -93,8 +93,8 @@ def _with_runtime(record: Container, call: Call) -> Container:
     return record
 
 
-def runtime_options(call: Call) -> AnyMessage | None:
-    """What the flags say to the runtime; nothing when there are none."""
+def runtime_options(call: Call) -> AnyMessage:
+    """What the flags say to the runtime; as containerd's client, empty options rather than none."""
     if call.text("runtime-config-path"):
         path = os.path.abspath(call.text("runtime-config-path"))
         return AnyMessage.pack(runtimeoptions.Options(config_path=path))
@@ -103,7 +103,7 @@ def runtime_options(call: Call) -> AnyMessage | None:
         root=call.text("runc-root"),
         systemd_cgroup=call.on("runc-systemd-cgroup"),
     )
-    return AnyMessage.pack(options) if options.encode() else None
+    return AnyMessage.pack(options)
 
 
 def dump(client: Client, call: Call) -> oci.Spec:

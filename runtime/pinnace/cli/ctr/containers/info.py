@@ -42,11 +42,9 @@ def document(container: Container) -> dict[str, Any]:
         "Snapshotter": container.snapshotter,
         "CreatedAt": rfc3339(container.created_at),
         "UpdatedAt": rfc3339(container.updated_at),
-        "Extensions": {name: plain_any(each) for name, each in container.extensions.items()}
-        or None,
+        "Extensions": {name: plain_any(each) for name, each in container.extensions.items()},
     }
-    if container.sandbox:
-        shown["SandboxID"] = container.sandbox
+    shown["SandboxID"] = container.sandbox
     shown["Spec"] = plain_any(container.spec)
     return shown
 

@@ -118,8 +118,9 @@ def _apply_isolation_flags(spec: oci.Spec, call: Call) -> None:
     _apply_seccomp(spec, call)
     if call.text("rootfs-propagation"):
         spec["linux"]["rootfsPropagation"] = call.text("rootfs-propagation")
-    if call.texts("annotation"):
-        spec["annotations"] = containers.parse_labels(call.texts("annotation"))
+    annotations = containers.parse_labels([*call.texts("label"), *call.texts("annotation")])
+    if annotations:
+        spec["annotations"] = annotations
     if call.has("cgroup") and call.given("cgroup"):
         spec["linux"]["cgroupsPath"] = call.text("cgroup")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pinnace.api.schema.content import Content, DeleteContentRequest
 from pinnace.cli.client import Client
-from pinnace.errors import Error
+from pinnace.errors import Error, NotFound
+from pinnace.spec.digest import Digest
 
 if TYPE_CHECKING:
     from pinnace.cli.options import Call, Flag
@@ -22,7 +23,9 @@ def run(call: Call) -> int:
     with Client.of(call) as client:
         for name in names:
             try:
-                client.call(Content.delete, DeleteContentRequest(digest=name))
+                client.call(Content.delete, DeleteContentRequest(digest=str(Digest.parse(name))))
+            except NotFound:
+                continue  # what is not there need not be deleted
             except Error as problem:
                 # The others are deleted all the same.
                 sys.stderr.write(f'ctr: failed to delete "{name}": {problem}\n')

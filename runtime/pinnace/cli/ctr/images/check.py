@@ -42,7 +42,8 @@ def run(call: Call) -> int:
         f"{name}\t{kind}\t{status}\t{amount}\t{unpacked}"
         for name, kind, status, amount, unpacked in rows
     ]
-    table([heading, *shown], minimum=1, padding=1)
+    if shown:
+        table([heading, *shown], minimum=1, padding=1)
     return 0
 
 

@@ -28,6 +28,6 @@ def run(call: Call) -> int:
     with Client.of(call) as client:
         request = UpdateImageRequest(image=Image(name=name, labels=labels), update_mask=mask)
         updated = client.call(Images.update, request).image
-    for key, value in sorted(updated.labels.items() if updated else ()):
-        sys.stdout.write(f"{key}={value}\n")
+    shown = sorted(updated.labels.items() if updated else ())
+    sys.stdout.write(",".join(f"{key}={value}" for key, value in shown) + "\n")
     return 0

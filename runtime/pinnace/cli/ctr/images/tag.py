@@ -15,7 +15,7 @@ from pinnace.api.schema.images import (
 from pinnace.cli import images
 from pinnace.cli.client import Client
 from pinnace.cli.options import Flag, switch
-from pinnace.errors import AlreadyExists, NotFound
+from pinnace.errors import AlreadyExists, InvalidArgument, NotFound
 from pinnace.spec.reference import Reference
 
 if TYPE_CHECKING:
@@ -36,10 +36,17 @@ def run(call: Call) -> int:
         image = images.get(client, source)
         for target in call.args[1:]:
             if not call.on("skip-reference-check"):
-                Reference.parse(target)
+                _check(target)
             _tag(client, image, target, force=call.on("force"))
             sys.stdout.write(f"{target}\n")
     return 0
+
+
+def _check(name: str) -> None:
+    """Raises :class:`InvalidArgument` for a name that could not be pulled or pushed."""
+    Reference.parse(name).checked()
+    if "//" in name:
+        raise InvalidArgument(f"invalid reference {name!r}: a part of its path is empty")
 
 
 def _tag(client: Client, image: Image, name: str, *, force: bool) -> None:

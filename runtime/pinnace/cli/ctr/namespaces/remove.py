@@ -23,19 +23,14 @@ FLAGS: tuple[Flag, ...] = (
 
 def run(call: Call) -> int:
     names = call.need_args("please specify a namespace")
-    status = 0
     with Client.of(call) as client:
         for name in names:
-            try:
+            with contextlib.suppress(NotFound):  # what is not there need not be deleted
                 client.call(Namespaces.delete, DeleteNamespaceRequest(name=name))
-            except NotFound as problem:
-                sys.stderr.write(f"ctr: {problem}\n")
-                status = 1
-                continue
             if call.on("cgroup"):
                 _remove_cgroups(name)
             sys.stdout.write(f"{name}\n")
-    return status
+    return 0
 
 
 _CGROUPS = "/sys/fs/cgroup"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema.content import Content, Info, ReadContentRequest, UpdateRequest
@@ -60,7 +61,10 @@ def run(call: Call) -> int:
         if made is None:
             raise DataLoss("the daemon answered without a layer")
         if call.on("keep"):
-            info = Info(digest=made.digest, labels={_ROOT: "keep"})
+            info = Info(
+                digest=made.digest,
+                labels={_ROOT: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+            )
             mask = FieldMask(paths=[f"labels.{_ROOT}"])
             client.call(Content.update, UpdateRequest(info=info, update_mask=mask))
         for answer in client.read(Content.read, ReadContentRequest(digest=made.digest)):

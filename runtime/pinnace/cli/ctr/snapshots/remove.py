@@ -29,6 +29,4 @@ def run(call: Call) -> int:
                 # The others are deleted all the same.
                 sys.stderr.write(f'ctr: failed to delete "{name}": {problem}\n')
                 status = problem.exit_status
-                continue
-            sys.stdout.write(f"{name}\n")
     return status

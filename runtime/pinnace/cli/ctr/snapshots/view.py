@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema.snapshots import Snapshots, ViewSnapshotRequest
@@ -31,7 +30,6 @@ def run(call: Call) -> int:
         snapshotter=call.text("snapshotter"),
         key=key,
         parent="".join(call.args[1:]),
-        labels={"containerd.io/gc.root": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
     )
     with Client.of(call) as client:
         mounts = client.call(Snapshots.view, request).mounts

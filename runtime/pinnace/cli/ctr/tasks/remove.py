@@ -36,6 +36,8 @@ def run(call: Call) -> int:
                 sys.stderr.write(f"ctr: failed to delete task {name}: {problem}\n")
                 status = problem.exit_status
                 continue
+            if call.on("force"):
+                continue  # that it was killed is what was asked for
             if ended and len(names) == 1:
                 status = ended
             elif ended:
