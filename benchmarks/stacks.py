@@ -111,13 +111,15 @@ def _start_peer(arena: Arena, root: Path) -> Stack:
 
 
 def _pids(arena: Arena, program: str) -> list[int]:
-    """Process ids, inside the arena, of what was started from ``program``."""
+    """Process ids, inside the arena, of what was started from ``program``; without what it forked itself."""
     script = (
         "import os, sys\n"
+        "found = {}\n"
         "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
         "    words = open(f'/proc/{pid}/cmdline').read().split('\\0')[:3]\n"
         "    if any(word.endswith(sys.argv[1]) for word in words) and int(pid) != os.getpid():\n"
-        "        print(pid)\n"
+        "        found[pid] = open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1]\n"
+        "print(*(pid for pid, parent in found.items() if parent not in found), sep='\\n')\n"
     )
     done = need(arena, [sys.executable, "-c", script, program])
     pids = [int(line) for line in done.split() if line]
