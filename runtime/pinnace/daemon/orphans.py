@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pinnace.daemon.shims import Shims
 
 
-def clear(shims: Shims, state: str) -> None:
+def clear(shims: Shims, state: str) -> bool:
     """End the shim that listens in ``state``, if any, and remove what it and its container left, but the directory.
 
-    Raises OSError, or FailedPrecondition when a process will not die.
+    Whether there was anything. Raises OSError, or FailedPrecondition when a process will not die.
     """
     address = os.path.join(state, "shim.sock")
     if not os.path.lexists(address):
-        return
+        return False
     with contextlib.suppress(Unavailable):
         shim = shims.connect(address, _ignore, lambda: None)
         with contextlib.suppress(Error):
@@ -33,6 +33,7 @@ def clear(shims: Shims, state: str) -> None:
     for name in ("shim.sock", "exit.json"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(state, name))
+    return True
 
 
 def _ignore(_event: Mapping[str, Any]) -> None:

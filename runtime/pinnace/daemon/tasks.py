@@ -114,8 +114,7 @@ class Tasks:
     ) -> int:
         bundle.make(task.bundle, spec)
         state = self._shim_directory(task)
-        orphans.clear(self._shims, state)
-        address = self._shims.start(task.namespace, task.id, task.bundle, state)
+        address = self._start_shim(task, state)
         bundle.write(task.bundle, "address", address.encode())
         self._connect(task, address)
         task.add(ProcessState("", 0, CREATED, stdio))
@@ -128,6 +127,17 @@ class Tasks:
         pid = int(result["pid"])
         task.created(pid)
         return pid
+
+    def _start_shim(self, task: Task, state: str) -> str:
+        """Start the shim; its address."""
+        orphans.clear(self._shims, state)
+        try:
+            return self._shims.start(task.namespace, task.id, task.bundle, state)
+        except Error:
+            # One that a killed daemon had asked for may have come only now, and be in the way.
+            if not orphans.clear(self._shims, state):
+                raise
+        return self._shims.start(task.namespace, task.id, task.bundle, state)
 
     def start(self, namespace: str, identifier: str, exec_id: str = "") -> int:
         """Let a created process run; its pid. Raises NotFound, FailedPrecondition."""

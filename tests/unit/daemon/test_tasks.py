@@ -16,6 +16,7 @@ from pinnace.daemon.task import LOST_STATUS, ProcessState, Stdio
 from pinnace.daemon.tasks import Tasks
 from pinnace.errors import (
     AlreadyExists,
+    Error,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -277,6 +278,23 @@ def test_a_shim_without_a_bundle_is_ended(world: World) -> None:
     world.tasks.reconnect()
     assert ("shutdown", {}) in shim.calls
     assert not Path(shim.state).exists()
+
+
+def test_a_shim_that_came_too_late_for_its_daemon_makes_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, states = world.shims.start, []
+
+    def in_the_way(namespace: str, identifier: str, bundle: str, state: str) -> str:
+        states.append(state)
+        if len(states) == 1:
+            Path(state, "shim.sock").touch()
+            raise Error("another process already serves it")
+        assert not Path(state, "shim.sock").exists()
+        return start(namespace, identifier, bundle, state)
+
+    monkeypatch.setattr(world.shims, "start", in_the_way)
+    assert world.create() == 100
 
 
 def test_a_shim_that_dies_ends_its_processes(world: World) -> None:
