@@ -27,6 +27,8 @@ _REQUEST_SECONDS = 10.0
 _MAX_SESSIONS = 512
 _QUIET_MILLISECONDS = 50.0
 """Without anything to do for so long, a spare is made, so that it takes no time from a command that just began."""
+_SPARE_SECONDS = 30.0
+"""How long after a command there is a spare for the next one: its 4 MB are not held while nobody comes."""
 _CREDENTIALS = struct.Struct("3i")
 # What a launcher passes on, and SIGSTOP for Ctrl-Z.
 _ALLOWED = frozenset(
@@ -85,6 +87,7 @@ class Keeper:
         self._refuses = refuses
         self._rehearse = rehearse
         self._spare: Spare | None = None
+        self._spare_until = 0.0
         self._poll = select.poll()
         self._sessions: dict[int, _Session] = {}
         self._children: dict[int, _Session] = {}
@@ -102,6 +105,7 @@ class Keeper:
             ready = self._poll.poll(self._patience())
             if not ready:
                 self._keep_spare()
+                self._dismiss_idle()
             for fd, _ in ready:
                 if fd == self._listener.fileno():
                     self._accept()
@@ -114,15 +118,22 @@ class Keeper:
             self._spare.dismiss()
 
     def _patience(self) -> float | None:
-        """Milliseconds until the first unfinished request is dropped, or a spare is made; ``None`` for ever."""
+        """Milliseconds until an unfinished request is dropped, or a spare made or dismissed; ``None`` for ever."""
+        now = time.monotonic()
         waiting = [each.deadline for each in self._sessions.values() if not each.pid]
-        until = max(0.0, min(waiting) - time.monotonic()) * 1000 if waiting else None
         if self._spare is not None:
-            return until
-        return _QUIET_MILLISECONDS if until is None else min(until, _QUIET_MILLISECONDS)
+            waiting.append(self._spare_until)
+        elif now < self._spare_until:
+            waiting.append(now + _QUIET_MILLISECONDS / 1000)
+        return max(0.0, min(waiting) - now) * 1000 if waiting else None
+
+    def _dismiss_idle(self) -> None:
+        if self._spare is not None and time.monotonic() >= self._spare_until:
+            self._spare.dismiss()
+            self._spare = None
 
     def _keep_spare(self) -> None:
-        if self._spare is None:
+        if self._spare is None and time.monotonic() < self._spare_until:
             with contextlib.suppress(OSError):  # no process to be had: commands will say so
                 self._spare = Spare(self._cli, self._rehearse)
 
@@ -209,6 +220,7 @@ class Keeper:
             raise InvalidArgument(f"the keeper is of release {self._release}")
         if self._refuses(request.argv):
             raise InvalidArgument("this command has to be a child of its caller")
+        self._spare_until = time.monotonic() + _SPARE_SECONDS
         session.pid = pid = self._run(request, frame, fds)
         session.receiver.close_fds()
         self._children[pid] = session

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ import pytest
 from pinnace.cli import rehearsal
 from pinnace.runc import native
 from pinnace.runc.launch import Launch
-from tests.unit.keeper.test_keeper import Command
+from tests.unit.keeper.test_keeper import ENVIRONMENT, Command
 from tests.unit.keeper.test_keeper import keeper as keeper
 
 
@@ -21,8 +25,11 @@ def _children(pid: int) -> list[int]:
 
 
 def _spare(keeper: Path) -> int:
-    """The keeper's only child, once it has one."""
+    """The keeper's only child, once it has one; it has none before the first command."""
     pid = _keeper_of(keeper)
+    if not _children(pid):
+        with tempfile.TemporaryDirectory() as place:
+            assert Command(keeper, Path(place), "echo", "first").end() == {"exit": 0}
     for _ in range(1000):
         if found := _children(pid):
             assert len(found) == 1
@@ -61,6 +68,29 @@ def test_a_request_that_may_not_fit_is_forked_for(keeper: Path, tmp_path: Path) 
     command = Command(keeper, tmp_path, "echo", "x" * 100_000)
     assert command.pid != spare
     assert command.end() == {"exit": 0}
+
+
+def test_nothing_is_held_for_nobody(tmp_path: Path) -> None:
+    """Neither before the first command nor, a while, after the last."""
+    address = tmp_path / "keeper.sock"
+    words = ["--address", str(address), "--cli", "tests.unit.keeper.commands:main"]
+    script = "import sys; from pinnace.keeper import server, __main__; server._SPARE_SECONDS = 0.5; __main__.main(sys.argv[1:])"
+    with subprocess.Popen([sys.executable, "-c", script, *words], env=ENVIRONMENT) as process:
+        _soon(address.exists)
+        assert _children(process.pid) == []
+        (tmp_path / "place").mkdir()
+        assert Command(address, tmp_path / "place", "echo", "hello").end() == {"exit": 0}
+        _soon(lambda: _children(process.pid) != [])
+        _soon(lambda: _children(process.pid) == [])
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def _soon(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_two_at_once(keeper: Path, tmp_path: Path) -> None:
