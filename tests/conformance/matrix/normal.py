@@ -54,6 +54,8 @@ _RULES = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
     (r"(?<=elapsed: )\d+\.\d+ ?s\b", "SECONDS"),
     (r"\b\d+(\.\d+)?[mµ]?s\b", "DURATION"),
+    # A cell of eight letters ends at the next tab stop: containerd's table puts nothing behind it.
+    (r"(?<=\d )second(?=containerd)", "second "),
     (r"\b([Ll]ess than a|[Aa]n?|[Aa]bout an?|\d+) (second|minute|hour)s?( ago)?\b", "AGE"),
     (r"\b\d+(\.\d+)? ?[KMGT]i?B/s", "RATE"),
     (r"\d+-\d{6,9}-\w{4} sha256:", "KEY sha256:"),
