@@ -6,6 +6,13 @@ from invoke.context import Context
 
 from toolkit.cli import assume_yes, remainder, task, words
 
+_ACCESS = {
+    "accept-new": "trust host keys that are not known yet",
+    "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
+    "ask-password": "read the password to log in with from standard input, for boards that take no key",
+}
+"""How boards are reached: flags of every task that connects to them."""
+
 
 @task(
     help={
@@ -146,9 +153,7 @@ def inventory(
         "role": "only these roles, separated by commas",
         "tags": "only what has one of these tags (a role's name is one), separated by commas",
         "skip-tags": "not what has one of these tags",
-        "accept-new": "trust host keys that are not known yet",
-        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
-        "ask-password": "read the password to log in with from standard input, for boards that take no key",
+        **_ACCESS,
         "confirm": "how long a board waits for a risky change to be confirmed before it puts it back (0: not at all)",
         "verify": "run the tests of tests/board afterwards, where something changed (--no-verify: do not)",
         "junit": "write the results of these tests there as JUnit XML",
@@ -207,9 +212,7 @@ def provision(
         "role": "only these roles, separated by commas",
         "tags": "only what has one of these tags, separated by commas",
         "skip-tags": "not what has one of these tags",
-        "accept-new": "trust host keys that are not known yet",
-        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
-        "ask-password": "read the password to log in with from standard input, for boards that take no key",
+        **_ACCESS,
         "parallel": "boards at once",
     }
 )
@@ -247,9 +250,7 @@ def plan(
     help={
         "host": "a host, group or pattern of the inventory",
         "inventory": "another inventory than inventory.ini",
-        "accept-new": "trust host keys that are not known yet",
-        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
-        "ask-password": "read the password to log in with from standard input, for boards that take no key",
+        **_ACCESS,
         "parallel": "boards at once",
         "json": "print the same as JSON",
     }
@@ -300,9 +301,7 @@ def history(_: Context, run: str = "", host: str = "", limit: int = 20, json: bo
         "host": "a host, group or pattern of the inventory",
         "inventory": "another inventory than inventory.ini",
         "junit": "write the results there as JUnit XML",
-        "accept-new": "trust host keys that are not known yet",
-        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
-        "ask-password": "read the password to log in with from standard input, for boards that take no key",
+        **_ACCESS,
         "reboot": "also reboot the board, and test that the stack comes back",
         "yes": "install what this machine lacks without asking",
     }
@@ -352,9 +351,7 @@ def verify(
         "json": "events as JSON lines on standard output",
         "junit": "write the results there as JUnit XML",
         "report": "write an HTML page with a timeline per host there",
-        "accept-new": "trust host keys that are not known yet",
-        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
-        "ask-password": "read the login password from standard input, for boards without a key",
+        **_ACCESS,
         "yes": "install what this machine lacks without asking",
     }
 )
@@ -401,9 +398,7 @@ def rollout(
         "host": "a host, group or pattern of the inventory",
         "inventory": "another inventory than inventory.ini",
         "parallel": "hosts at once",
-        "accept-new": "trust host keys that are not known yet",
-        "ask-sudo-password": "read the sudo password from standard input when boards ask for one",
-        "ask-password": "read the login password from standard input, for boards without a key",
+        **_ACCESS,
         "yes": "install what this machine lacks without asking",
     }
 )
