@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from toolkit import boards
+from toolkit.lab import registry
 from toolkit.pytest_boards import report
 
 pytest_plugins = ["toolkit.pytest_boards.plugin"]
@@ -95,3 +96,12 @@ def _nothing_left_behind() -> Iterator[None]:
         kind: sorted(after[kind] - before[kind]) for kind in after if after[kind] - before[kind]
     }
     assert not left, f"the tests left behind: {left}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_lab_registry_ends_with_the_tests(_nothing_left_behind: None) -> Iterator[None]:
+    """The commands under test start it where it does not run; it ends here, if it began with the tests."""
+    ran = registry.running() is not None
+    yield
+    if not ran:
+        registry.stop()

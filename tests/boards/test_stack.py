@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.laptop import Laptop
-from toolkit.lab import registry
 from toolkit.pytest_boards import RunningBoard
 
 pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def laptop(board: RunningBoard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """An inventory with this board; the lab registry ends with the tests, if it began with them."""
-    ran = registry.running() is not None
+def laptop(board: RunningBoard, tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    """An inventory with this board."""
     made = Laptop(tmp_path_factory.mktemp("laptop"))
     made.inventory(f"subject board={board.name}\n")
-    yield made
-    if not ran:
-        registry.stop()
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -68,14 +68,11 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
 def bare() -> Iterator[EmulatedBoard]:
     """A board on which nothing was provisioned yet."""
     found = EmulatedBoard(find(NAME))
-    ran = registry.running() is not None
     try:
         found.ensure_started(yes=True)
         yield found
     finally:
         found.destroy()
-        if not ran:
-            registry.stop()
 
 
 def emulated(**variables: str) -> str:

@@ -40,16 +40,10 @@ def a_board(word: str) -> SystemBoard:
 
 
 @pytest.fixture(scope="module")
-def authority() -> Iterator[bytes]:
-    """The certificate authority of the lab registry, which runs; asked for with the usual state.
-
-    It ends with the tests, if it began with them.
-    """
-    ran = registry.running() is not None
+def authority() -> bytes:
+    """The certificate authority of the lab registry, which runs; asked for with the usual state."""
     registry.start(yes=True)
-    yield registry.ca_certificate().read_bytes()
-    if not ran:
-        registry.stop()
+    return registry.ca_certificate().read_bytes()
 
 
 @pytest.fixture(scope="module", autouse=True)
