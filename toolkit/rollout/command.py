@@ -17,14 +17,16 @@ from toolkit.errors import HostFailed, HostUnreachable, MaxFailExceeded, Pinnace
 from toolkit.provision.command import lab_for
 from toolkit.provision.converge import Options
 from toolkit.provision.selection import Selected, select
-from toolkit.rollout import html, journal, junit
+from toolkit.report import html, junit
+from toolkit.report.events import Event, Sink, Status
+from toolkit.report.live import Shown
+from toolkit.report.timeline import Timeline
+from toolkit.report.together import together
+from toolkit.rollout import journal
 from toolkit.rollout.batches import amount, amounts, split
 from toolkit.rollout.fleet import Hosts
-from toolkit.rollout.model import Event, Revert, Rules, Sink, Status
+from toolkit.rollout.model import Revert, Rules
 from toolkit.rollout.runner import Rollout
-from toolkit.rollout.show import Shown
-from toolkit.rollout.timeline import Timeline
-from toolkit.rollout.together import together
 
 _ROLLBACK_SECONDS = 300.0
 

@@ -15,7 +15,8 @@ from toolkit.provision.confirm import new_run
 from toolkit.provision.converge import Converge, Options
 from toolkit.provision.health import Health, look
 from toolkit.provision.selection import Selected
-from toolkit.rollout.model import Applied, Say
+from toolkit.report.events import Say
+from toolkit.rollout.model import Applied
 
 
 class Hosts:

@@ -15,7 +15,7 @@ from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.paths import state_dir
-from toolkit.rollout.model import Event, Status
+from toolkit.report.events import Event, Status
 
 KEPT = 50
 """Rollouts that are remembered."""

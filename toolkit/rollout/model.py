@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from toolkit.provision.health import Health
+from toolkit.report.events import Say
 from toolkit.rollout.batches import Amount, Batch
-
-
-class Status(enum.StrEnum):
-    """Where a host is. The last six are ends; a host that ended is not touched again."""
-
-    WAITING = "waiting"
-    CHANGING = "changing"
-    WATCHING = "watching"
-    REVERTING = "reverting"
-    OK = "ok"
-    CHANGED = "changed"
-    FAILED = "failed"
-    UNREACHABLE = "unreachable"
-    REVERTED = "reverted"
-    STUCK = "not reverted"
-
-    @property
-    def ended(self) -> bool:
-        return self not in _UNDER_WAY
-
-    @property
-    def bad(self) -> bool:
-        return self in _BAD
-
-
-_UNDER_WAY = frozenset({Status.WAITING, Status.CHANGING, Status.WATCHING, Status.REVERTING})
-_BAD = frozenset({Status.FAILED, Status.UNREACHABLE, Status.STUCK})
 
 
 class Revert(enum.StrEnum):
@@ -87,10 +61,6 @@ class Applied:
         return self.counts.get("changed", 0) > 0
 
 
-Say = Callable[[str], None]
-"""Told what a host is doing right now."""
-
-
 class Fleet(Protocol):
     """The hosts. Every method may be called from several threads, once per host at a time.
 
@@ -108,39 +78,3 @@ class Fleet(Protocol):
 
     def abandon(self, host: str) -> None:
         """Nobody waits for the host any more: end what is under way there. Never blocks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened, as it stands in the journal and in ``--json``.
-
-    name: begin, batch, host, doing, stop or end; host: whom it is about, or empty.
-    """
-
-    at: float
-    name: str
-    host: str = ""
-    status: Status | None = None
-    detail: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    def wire(self) -> dict[str, Any]:
-        """As JSON, without what is empty."""
-        found: dict[str, Any] = {"at": round(self.at, 3), "event": self.name}
-        for key in ("host", "status", "detail"):
-            if getattr(self, key):
-                found[key] = str(getattr(self, key))
-        return {**found, **self.data}
-
-    @classmethod
-    def read(cls, found: Mapping[str, Any]) -> Event:
-        """What :meth:`wire` wrote."""
-        known = ("at", "event", "host", "status", "detail")
-        return cls(
-            found["at"], found["event"], found.get("host", ""),
-            Status(found["status"]) if "status" in found else None, found.get("detail", ""),
-            {key: value for key, value in found.items() if key not in known},
-        )  # fmt: skip
-
-
-Sink = Callable[[Event], None]

@@ -8,9 +8,10 @@ from typing import Any
 
 from toolkit.errors import HostFailed, HostUnreachable, PinnaceError
 from toolkit.provision.health import Health
+from toolkit.report.events import Event, Sink, Status
+from toolkit.report.together import Told, together
 from toolkit.rollout.batches import Batch
-from toolkit.rollout.model import Applied, Event, Fleet, Revert, Rules, Sink, Status
-from toolkit.rollout.together import Told, together
+from toolkit.rollout.model import Applied, Fleet, Revert, Rules
 
 _INTERVAL = 2.0
 """Seconds between two looks at a host's health."""

@@ -15,11 +15,11 @@ from tests.unit.rollout.fleet import CHANGED, Simulated
 from toolkit.arch import Arch
 from toolkit.debian import Archive
 from toolkit.errors import HostFailed
-from toolkit.rollout import html
+from toolkit.report import html
+from toolkit.report.timeline import Timeline
 from toolkit.rollout.batches import amounts, split
 from toolkit.rollout.model import Applied, Rules
 from toolkit.rollout.runner import Rollout
-from toolkit.rollout.timeline import Timeline
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 
 from toolkit.errors import HostFailed
 from toolkit.provision.health import Health
-from toolkit.rollout.model import Applied, Event, Say
+from toolkit.report.events import Event, Say
+from toolkit.rollout.model import Applied
 
 GOOD = Health(working=frozenset({"daemon", "web"}))
 CHANGED = Applied({"ok": 3, "changed": 1})

@@ -9,12 +9,14 @@ import pytest
 
 from tests.unit.rollout.fleet import Heard, Simulated, fails
 from toolkit.errors import HostFailed, UsageError
-from toolkit.rollout import html, journal, junit
+from toolkit.report import html, junit
+from toolkit.report.events import Event, Status
+from toolkit.report.live import Shown
+from toolkit.report.timeline import Timeline
+from toolkit.rollout import journal
 from toolkit.rollout.batches import amounts, split
-from toolkit.rollout.model import Applied, Event, Rules, Status
+from toolkit.rollout.model import Applied, Rules
 from toolkit.rollout.runner import Rollout
-from toolkit.rollout.show import Shown
-from toolkit.rollout.timeline import Timeline
 
 EVIL = "<script>alert(1)</script>"
 

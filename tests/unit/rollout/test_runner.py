@@ -9,8 +9,9 @@ import pytest
 from tests.unit.rollout.fleet import CHANGED, Heard, Simulated, fails, hangs, soon
 from toolkit.errors import HostUnreachable
 from toolkit.provision.health import Health
+from toolkit.report.events import Status
 from toolkit.rollout.batches import Amount, amounts, split
-from toolkit.rollout.model import Applied, Revert, Rules, Status
+from toolkit.rollout.model import Applied, Revert, Rules
 from toolkit.rollout.runner import Rollout
 
 

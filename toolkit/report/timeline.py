@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from toolkit.rollout.model import Event, Status
+from toolkit.report.events import Event, Status
 
 
 @dataclass(slots=True)

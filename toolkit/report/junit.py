@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
-from toolkit.rollout.model import Status
-from toolkit.rollout.timeline import Line, Timeline
+from toolkit.report.events import Status
+from toolkit.report.timeline import Line, Timeline
 
 
 def write(path: Path, timeline: Timeline, name: str) -> None:

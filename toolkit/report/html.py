@@ -10,8 +10,8 @@ from pathlib import Path
 import jinja2
 
 from toolkit.console import elapsed
-from toolkit.rollout.model import Status
-from toolkit.rollout.timeline import Line, Timeline
+from toolkit.report.events import Status
+from toolkit.report.timeline import Line, Timeline
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit import console
-from toolkit.rollout.model import Event, Status
-from toolkit.rollout.timeline import Line, Timeline
+from toolkit.report.events import Event, Status
+from toolkit.report.timeline import Line, Timeline
 
 _STYLES = {
     Status.OK: "green", Status.CHANGED: "yellow", Status.FAILED: "red", Status.UNREACHABLE: "red",
