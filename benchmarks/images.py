@@ -1,25 +1,27 @@
-"""``images``: images in and out, ours beside Debian's containerd, each through its own ctr.
+"""``images``: images in and out, ours beside Debian's containerd (each through its own ctr) and skopeo.
 
 Three images of 300 MB each, which are hard for different parts: ``large`` (one layer), ``many-layers`` (20 of
 15 MB) and ``small-files`` (30,000 files). ``pull-*`` is download and unpack from a registry on this machine;
-``push``, ``export`` and ``import`` are of the one with many layers. Each has four rows: wall time, CPU time of
-client and daemon, peak memory of both together (PSS: what is shared counts once), and what was written to disk.
+``push``, ``export`` and ``import`` are of the one with many layers. ``skopeo-*`` is what skopeo does of that, which
+unpacks nothing: a registry to an OCI layout and back, a layout to an archive and back. Each has four rows: wall time,
+CPU time of client and daemon, peak memory of both together (PSS: what is shared counts once), and what was
+written to disk.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import pull_probe, stacks
 from benchmarks.harness import Result, median
-from toolkit import console, oci
+from toolkit import console, debian_program, oci
 from toolkit.errors import PinnaceError
 from toolkit.lab.client import RegistryClient
-from toolkit.lab.server import RegistryServer
+from toolkit.lab.server import SUITE, RegistryServer
 from toolkit.tree import Tree
 
 ROUNDS = 3
@@ -40,9 +42,10 @@ def run() -> list[Result]:
                 names = _fill(registry)
             with console.step(f"measure: {ROUNDS} rounds") as step:
                 step.detail = f"{len(names)} images, both stacks in turn"
+                contests, peers = _contests(pair)
                 plan = {
-                    "stacks": {name: asdict(stack) for name, stack in pair.stacks.items()},
-                    "images": names, "empty": empty.host, "empty_data": str(empty.data / "docker"), "rounds": ROUNDS, "work": str(scratch),
+                    "contests": contests, "images": names, "rounds": ROUNDS, "work": str(scratch),
+                    "empty": empty.host, "empty_data": str(empty.data / "docker"),
                 }  # fmt: skip
                 path = scratch / "plan.json"
                 path.write_text(json.dumps(plan))
@@ -52,7 +55,25 @@ def run() -> list[Result]:
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise PinnaceError(f"the measurement failed: {reason}")
-    return _results(json.loads(done.stdout), pair.peer)
+    return _results(json.loads(done.stdout), peers)
+
+
+def _contests(pair: stacks.Pair) -> tuple[dict[str, dict[str, pull_probe.Side]], dict[str, str]]:
+    """Who is measured beside whom, and the peers' names. Our skopeo is a fork of the keeper, theirs a program."""
+    ours, theirs = pair.stacks["ours"], pair.stacks["theirs"]
+    program = debian_program.command(SUITE, "skopeo", "usr/bin/skopeo")
+    shown = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
+    contests: dict[str, dict[str, pull_probe.Side]] = {
+        "ctr": {
+            "ours": {"command": ours.ctr, "pids": ours.pids},
+            "theirs": {"command": theirs.ctr, "pids": theirs.pids},
+        },
+        "skopeo": {
+            "ours": {"command": [str(Path(ours.ctr[0]).with_name("skopeo"))], "pids": ours.pids},
+            "theirs": {"command": [*program], "pids": []},
+        },
+    }
+    return contests, {"ctr": pair.peer, "skopeo": f"skopeo {shown.stdout.split()[2]}"}
 
 
 def _fill(registry: RegistryServer) -> list[str]:
@@ -82,24 +103,31 @@ def _layer(seed: int, sizes: list[int]) -> oci.Layer:
     return oci.layer(tree.tar())
 
 
-def _results(measured: list[dict[str, object]], peer: str) -> list[Result]:
+def _results(measured: list[dict[str, object]], peers: dict[str, str]) -> list[Result]:
     rows = []
-    for name, image, operation in _rows(measured):
+    for name, row in _rows(measured):
         for value, unit in _UNITS.items():
             ours, theirs = (
-                median([
-                    float(str(found[value])) for found in measured
-                    if (found["stack"], found["image"], found["operation"]) == (stack, image, operation)
-                ])
-                for stack in ("ours", "theirs")
-            )  # fmt: skip
-            rows.append(Result(f"{name}{_LABELS[value]}", peer, ours, theirs, unit))
+                median([float(str(found[value])) for found in measured if _is(found, row, side)])
+                for side in ("ours", "theirs")
+            )
+            rows.append(Result(f"{name}{_LABELS[value]}", peers[row[0]], ours, theirs, unit))
     return rows
 
 
-def _rows(measured: list[dict[str, object]]) -> list[tuple[str, object, str]]:
+Row = tuple[str, object, str]
+"""Contest, image and operation."""
+
+
+def _is(found: dict[str, object], row: Row, side: str) -> bool:
+    return (found["contest"], found["image"], found["operation"], found["side"]) == (*row, side)
+
+
+def _rows(measured: list[dict[str, object]]) -> list[tuple[str, Row]]:
     images = list(dict.fromkeys(found["image"] for found in measured))
-    short = {image: str(image).rpartition("/")[2].partition(":")[0] for image in images}
-    rows = [(f"pull-{short[image]}", image, "pull") for image in images]
-    (middle,) = [image for image in images if short[image] == "many-layers"]
-    return [*rows, *((name, middle, name) for name in ("push", "export", "import"))]
+    rows = []
+    for contest in pull_probe.CONTESTS:
+        prefix = "" if contest == "ctr" else f"{contest}-"
+        rows += [(f"{prefix}pull-{image}", (contest, image, "pull")) for image in images]
+        rows += [(f"{prefix}{name}", (contest, "many-layers", name)) for name in ("push", "export", "import")]  # fmt: skip
+    return rows

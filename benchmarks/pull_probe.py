@@ -1,7 +1,8 @@
 """What runs inside the arena: images in and out of two stacks in turn. Prints one line of JSON.
 
-Standard library only; ``pull_probe.py PLAN`` where the plan (a JSON file) names for each stack the command line
-of its ctr and its daemon's process ids, and the images with the operations to measure.
+Standard library only; ``pull_probe.py PLAN`` where the plan (a JSON file) has two contests, ``ctr`` and
+``skopeo``, and names for both sides of each (``ours``, ``theirs``) a command line and the process ids of
+what works for it, and the images to measure with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS = 0.05
+Side = dict[str, Any]
+Found = dict[str, dict[str, float]]
 
 
 def used(pids: list[int]) -> tuple[float, int]:
@@ -78,16 +81,16 @@ def share(pid: int) -> int:
         return 0
 
 
-def measure(stack: dict[str, Any], words: list[str]) -> dict[str, float]:
-    """Run one command of the stack's ctr: wall and CPU seconds, peak memory and bytes written."""
+def measure(side: Side, words: list[str]) -> dict[str, float]:
+    """Run one command of a side: wall and CPU seconds, peak memory and bytes written."""
     os.sync()
-    seconds, written = used(stack["pids"])
+    seconds, written = used(side["pids"])
     started = time.perf_counter()
     process = subprocess.Popen(
-        [*stack["ctr"], *words],
+        [*side["command"], *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
-    memory = Memory([*stack["pids"], process.pid])
+    memory = Memory([*side["pids"], process.pid])
     assert process.stderr is not None
     complaint = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -97,7 +100,7 @@ def measure(stack: dict[str, Any], words: list[str]) -> dict[str, float]:
     if process.returncode:
         raise SystemExit(f"{' '.join(words)}: {complaint.decode(errors='replace').strip()}")
     os.sync()
-    after, written_after = used(stack["pids"])
+    after, written_after = used(side["pids"])
     return {
         "wall": wall,
         "cpu": usage.ru_utime + usage.ru_stime + after - seconds,
@@ -106,41 +109,64 @@ def measure(stack: dict[str, Any], words: list[str]) -> dict[str, float]:
     }
 
 
-def must(stack: dict[str, Any], words: list[str]) -> None:
-    done = subprocess.run([*stack["ctr"], *words], capture_output=True, text=True, check=False)
+def must(side: Side, words: list[str]) -> None:
+    done = subprocess.run([*side["command"], *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
-def shape(
-    stack: dict[str, Any], image: str, copy: str, plan: dict[str, Any]
-) -> dict[str, dict[str, float]]:
+def ctr(side: Side, image: str, copy: str, plan: dict[str, Any]) -> Found:
     """Everything with one image, from nothing back to nothing; ``copy`` is a name in a registry that is emptied."""
-    work = plan["work"]
-    archive = os.path.join(work, "archive.tar")
-    found = {"pull": measure(stack, ["images", "pull", "--plain-http", image])}
-    found["export"] = measure(stack, ["images", "export", archive, image])
+    archive = os.path.join(plan["work"], "archive.tar")
+    found = {"pull": measure(side, ["images", "pull", "--plain-http", image])}
+    found["export"] = measure(side, ["images", "export", archive, image])
     shutil.rmtree(plan["empty_data"], ignore_errors=True)
-    found["push"] = measure(stack, ["images", "push", "--plain-http", copy, image])
-    must(stack, ["images", "rm", "--sync", image])
-    found["import"] = measure(stack, ["images", "import", archive])
-    must(stack, ["images", "rm", "--sync", image])
+    found["push"] = measure(side, ["images", "push", "--plain-http", copy, image])
+    must(side, ["images", "rm", "--sync", image])
+    found["import"] = measure(side, ["images", "import", archive])
+    must(side, ["images", "rm", "--sync", image])
     os.unlink(archive)
     return found
+
+
+def skopeo(side: Side, image: str, copy: str, plan: dict[str, Any]) -> Found:
+    """The same without a store and without unpacking: between a registry, a layout and an archive."""
+    work = os.path.join(plan["work"], "skopeo")
+    os.mkdir(work)
+    layout, archive, again = (
+        f"oci:{work}/layout:1",
+        f"oci-archive:{work}/a.tar:1",
+        f"oci:{work}/b:1",
+    )
+    words = ["--insecure-policy", "copy", "--quiet"]
+    found = {"pull": measure(side, [*words, "--src-tls-verify=false", f"docker://{image}", layout])}
+    found["export"] = measure(side, [*words, layout, archive])
+    shutil.rmtree(plan["empty_data"], ignore_errors=True)
+    found["push"] = measure(side, [*words, "--dest-tls-verify=false", layout, f"docker://{copy}"])
+    found["import"] = measure(side, [*words, archive, again])
+    shutil.rmtree(work)
+    return found
+
+
+CONTESTS = {"ctr": ctr, "skopeo": skopeo}
 
 
 def main(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         plan = json.load(file)
-    stacks = plan["stacks"]
     measured = []
     for number in range(plan["rounds"]):
         for image in plan["images"]:
-            names = list(stacks) if number % 2 == 0 else list(reversed(stacks))
-            for name in names:
-                copy = f"{plan['empty']}/{name}{number}/{image.rpartition('/')[2]}"
-                for operation, values in shape(stacks[name], image, copy, plan).items():
-                    measured.append({"stack": name, "image": image, "operation": operation, **values})  # fmt: skip
+            for contest, shape in CONTESTS.items():
+                sides = plan["contests"][contest]
+                for name in list(sides) if number % 2 == 0 else list(reversed(sides)):
+                    short = image.rpartition("/")[2]
+                    copy = f"{plan['empty']}/{contest}-{name}{number}/{short}"
+                    for operation, values in shape(sides[name], image, copy, plan).items():
+                        measured.append(
+                            {"contest": contest, "side": name, "image": short.partition(":")[0],
+                             "operation": operation, **values}
+                        )  # fmt: skip
     print(json.dumps(measured))
 
 
