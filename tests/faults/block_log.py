@@ -73,10 +73,13 @@ class BlockLog:
 
 
 @contextmanager
-def recorded(image: Path, log: Path, broken: Path | None = None) -> Iterator[tuple[str, BlockLog]]:
+def recorded(
+    image: Path, log: Path, broken: Path | None = None, unreadable: Path | None = None
+) -> Iterator[tuple[str, BlockLog]]:
     """A block device whose content is ``image`` and whose writes are logged: its name, and the log.
 
-    While there is a file ``broken`` nothing can be written to the device.
+    While there is a file ``broken`` nothing can be written to the device; reads fail that touch what the lines
+    of the file ``unreadable`` say, if there is one (offset and length in bytes).
     """
     log.write_bytes(b"")
     point = image.with_suffix(".recorded")
@@ -89,7 +92,7 @@ def recorded(image: Path, log: Path, broken: Path | None = None) -> Iterator[tup
         with suppress(BaseException):
             # The log is complete only if a test's Ctrl-C does not end this process first.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            _Server(fuse, image, log, broken).serve()
+            _Server(fuse, image, log, broken, unreadable).serve()
         os._exit(0)
     os.close(fuse)
     device = ""
@@ -186,9 +189,12 @@ class PowerCuts:
 class _Server:
     """Answers FUSE's requests for the one file, one after the other."""
 
-    def __init__(self, fuse: int, image: Path, log: Path, broken: Path | None) -> None:
+    def __init__(
+        self, fuse: int, image: Path, log: Path, broken: Path | None, unreadable: Path | None
+    ) -> None:
         self._fuse = fuse
         self._broken = broken
+        self._unreadable = unreadable
         self._image = os.open(image, os.O_RDWR)
         self._log = os.open(log, os.O_WRONLY | os.O_APPEND)
         self._size = os.fstat(self._image).st_size
@@ -226,8 +232,7 @@ class _Server:
         if opcode == _OPEN:
             return struct.pack("<QII", 0, 0, 0)
         if opcode == _READ:
-            _, offset, size = struct.unpack_from("<QQI", body)
-            return os.pread(self._image, size, offset)
+            return self._read(body)
         if opcode == _WRITE:
             return self._write(body)
         if opcode == _FSYNC:
@@ -250,6 +255,15 @@ class _Server:
     def _attributes(self) -> bytes:
         mode = stat.S_IFREG | 0o600
         return struct.pack("<6Q10I", 1, self._size, self._size // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)  # fmt: skip
+
+    def _read(self, body: bytes) -> bytes:
+        _, offset, size = struct.unpack_from("<QQI", body)
+        with suppress(FileNotFoundError):
+            lines = self._unreadable.read_text().splitlines() if self._unreadable else []
+            for start, length in (map(int, line.split()) for line in lines):
+                if start < offset + size and offset < start + length:
+                    raise OSError(errno.EIO, "unreadable")
+        return os.pread(self._image, size, offset)
 
     def _write(self, body: bytes) -> bytes:
         _, offset, size = struct.unpack_from("<QQI", body)

@@ -35,7 +35,8 @@ def find(name: str, environment: dict[str, str]) -> str:
 def words(number: int | None) -> str:
     """The kernel's text of an error as Go prints it: ``no such file or directory``."""
     text = os.strerror(number or errno.EIO)
-    return text[:1].lower() + text[1:]
+    hint = " (the disk or card fails; see dmesg)" if number == errno.EIO else ""
+    return text[:1].lower() + text[1:] + hint
 
 
 def _is_file(path: str) -> bool:

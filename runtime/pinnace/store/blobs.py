@@ -8,6 +8,7 @@ written and flushed (data, then its name) before anything referred to it.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -63,14 +64,19 @@ class BlobStore:
             return None
 
     def verify(self, digest: Digest) -> bool:
-        """Whether the blob's bytes are what its digest names (reads all of it)."""
+        """Whether the blob's bytes are there and what its digest names (reads all of it).
+
+        Raises what keeps it from being read for other reasons than that the disk lost it.
+        """
         hasher = digest.hasher()
         try:
             with open(self.path(digest), "rb", buffering=0) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     hasher.update(chunk)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in disk.LOST or error.errno == errno.ENOENT:
+                return False
+            raise disk.translate(error, f"read content {digest}") from error
         return hasher.hexdigest() == digest.hex
 
     def remove(self, digest: Digest) -> bool:
@@ -209,10 +215,24 @@ class Ingest:
             _write_text(os.path.join(self._path, "total"), str(total))
 
     def _catch_up(self) -> None:
-        """Hash what an earlier writer left, to go on behind it."""
-        while chunk := os.read(self._fd, CHUNK_BYTES):
-            self._hasher.update(chunk)
-            self.offset += len(chunk)
+        """Hash what an earlier writer left, to go on behind it; what the disk lost is written anew."""
+        try:
+            while chunk := os.read(self._fd, CHUNK_BYTES):
+                self._hasher.update(chunk)
+                self.offset += len(chunk)
+        except OSError as error:
+            if error.errno not in disk.LOST:
+                raise
+            self._start_over()
+
+    def _start_over(self) -> None:
+        """Another file: one that is only emptied may get the same blocks of the disk again."""
+        data = os.path.join(self._path, "data")
+        os.rename(data, f"{data}.lost")  # kept until the ingest ends, and its blocks with it
+        os.close(self._fd)
+        self._fd = os.open(data, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._hasher = digests.hasher_for(self._algorithm)
+        self.offset = 0
 
     @property
     def digest(self) -> Digest:

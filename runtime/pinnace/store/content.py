@@ -3,7 +3,7 @@
 Promise: a record names bytes that were flushed before it was written, and what is read is checked
 against it: a blob that is missing or has another size than recorded (a zero-byte file after a
 power cut, containerd#5854) is DataLoss on reading, and writing it again heals it. Bytes that have
-another digest are put aside when whoever read them all noticed.
+another digest, or that the disk cannot read, are put aside when whoever read them noticed.
 
 Sharing between namespaces is containerd's "shared" policy: a blob that another namespace has is
 adopted without being fetched again.
@@ -11,13 +11,15 @@ adopted without being fetched again.
 
 from __future__ import annotations
 
+import io
 import os
 import threading
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
-from pinnace.errors import AlreadyExists, DataLoss, FailedPrecondition, NotFound
+from pinnace.errors import AlreadyExists, DataLoss, Error, FailedPrecondition, NotFound
 from pinnace.spec.digest import Digest
-from pinnace.store import filters, records
+from pinnace.store import disk, filters, records
 from pinnace.store.blobs import BlobStore, Ingest, Status
 from pinnace.store.leases import add_to_lease
 
@@ -80,12 +82,16 @@ class ContentStore:
             found = self._find(tx, namespace, digest)
         return found is not None and self.blobs.size(found.digest) == found.size
 
-    def open(self, namespace: str, digest: str) -> BinaryIO:
-        """The blob for reading; raises NotFound, and DataLoss when its size is wrong."""
+    def open(self, namespace: str, digest: str) -> BlobFile:
+        """The blob for reading; raises NotFound, and DataLoss when its size is wrong.
+
+        Reading raises DataLoss where the disk fails, and the copy is put aside.
+        """
         found = self.info(namespace, digest)
         try:
-            file = open(self.blobs.path(found.digest), "rb", buffering=0)  # noqa: SIM115
-        except FileNotFoundError:
+            with disk.errors(f"open content {digest}"):
+                file = BlobFile(self, found.digest)
+        except NotFound:
             raise DataLoss(f"content {digest} is missing on disk", hint=_DAMAGED_HINT) from None
         size = os.fstat(file.fileno()).st_size
         if size != found.size:
@@ -109,7 +115,8 @@ class ContentStore:
     def read_at(self, namespace: str, digest: str, offset: int, size: int) -> bytes:
         """Up to *size* bytes from *offset*; fewer only at the end."""
         with self.open(namespace, digest) as file:
-            return os.pread(file.fileno(), size, offset)
+            file.seek(offset)
+            return file.read(size)
 
     def update(
         self,
@@ -186,9 +193,22 @@ class ContentStore:
                 self.blobs.quarantine(found)
         return DataLoss(f"content {digest} is damaged", hint=_DAMAGED_HINT)
 
+    def unreadable(self, digest: Digest, problem: OSError) -> Error:
+        """What to raise for a blob that could not be read; put aside where the disk lost it."""
+        error = disk.translate(problem, f"read content {digest}")
+        if problem.errno in disk.LOST:
+            with suppress(Error):  # of a disk that fails altogether; what was read first tells more
+                self.damaged(digest)
+            error.hint = f"{disk.FAILING_HINT}; {_DAMAGED_HINT}"
+        return error
+
     def examine(self, digest: str) -> None:
-        """Read the blob; raises DataLoss, as :meth:`damaged` does, when its bytes are wrong."""
-        if not self.blobs.verify(Digest.parse(digest)):
+        """Read the blob; raises DataLoss, as :meth:`damaged` does, when its bytes are wrong.
+
+        A copy that is not there, for it was put aside already, is none that is wrong.
+        """
+        found = Digest.parse(digest)
+        if self.blobs.size(found) is not None and not self.blobs.verify(found):
             raise self.damaged(digest)
 
     def give_back(self, namespace: str, digest: str, lease: str) -> None:
@@ -323,6 +343,22 @@ class ContentStore:
             "DELETE FROM lease_resources WHERE namespace=? AND type='ingests' AND id=?",
             (namespace, ref),
         )
+
+
+class BlobFile(io.FileIO):
+    """A blob that is read."""
+
+    def __init__(self, store: ContentStore, digest: Digest) -> None:
+        super().__init__(store.blobs.path(digest))
+        self._store = store
+        self._digest = digest
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As any file's; raises DataLoss where the disk fails."""
+        try:
+            return super().read(-1 if size is None else size) or b""
+        except OSError as problem:
+            raise self._store.unreadable(self._digest, problem) from problem
 
 
 class Writer:

@@ -14,6 +14,7 @@ from pinnace.errors import (
     NotFound,
     PermissionDenied,
     ResourceExhausted,
+    from_os,
 )
 from pinnace.linux import libc
 
@@ -24,6 +25,8 @@ READ_ONLY_HINT = (
     "is the file system mounted read-only? After an error of its own it turns so: see dmesg"
 )
 FAILING_HINT = "the disk or card fails; see dmesg"
+LOST = frozenset((errno.EIO, errno.EUCLEAN))
+"""Errors that mean that bytes are gone; EUCLEAN is how some file systems say that their own records are."""
 _FULL_HINT = "remove images that are not needed (ctr image rm), or enlarge the disk"
 
 
@@ -43,13 +46,13 @@ def translate(error: OSError, what: str) -> Error:
         return ResourceExhausted(f"{what}: {reason}", hint=_FULL_HINT)
     if error.errno == errno.EROFS:
         return FailedPrecondition(f"{what}: {reason}", hint=READ_ONLY_HINT)
-    if error.errno == errno.EIO:
+    if error.errno in LOST:
         return DataLoss(f"{what}: {reason}", hint=FAILING_HINT)
     if error.errno in (errno.EACCES, errno.EPERM):
         return PermissionDenied(f"{what}: {reason}")
     if error.errno == errno.ENOENT:
         return NotFound(f"{what}: not found")
-    return Error(f"{what}: {reason}")
+    return from_os(error, what)
 
 
 def sync_directory(path: str) -> None:
