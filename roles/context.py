@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolkit.errors import UsageError
 from toolkit.inventory.settings import Settings
 from toolkit.resources import Resource
+from toolkit.secrets.secret import Secret
 
 CURRENT = "/opt/pinnace/current"
 
@@ -50,6 +52,13 @@ class Board:
     @property
     def emulated(self) -> bool:
         return self.lab is not None
+
+    def secret(self, name: str) -> Secret:
+        """What the inventory's ``secrets`` has under ``name``; raises :class:`UsageError` for nothing."""
+        if name not in self.settings.secrets:
+            known = ", ".join(sorted(self.settings.secrets)) or "none"
+            raise UsageError(f"{self.name}: no secret {name!r} in the inventory", hint=f"secrets has: {known}")  # fmt: skip
+        return self.settings.secrets[name]
 
 
 Recipe = Callable[[Board], Iterator[Resource]]

@@ -19,6 +19,7 @@ from toolkit.resources import (
 )
 
 CONFIG = "/etc/pinnace/config.toml"
+LOGINS = "/etc/pinnace/conf.d/50-registry-auth.toml"
 COMMANDS = ("ctr", "pinnaced", "runc", "skopeo")
 KEEPER = Handler.restart("pinnace-keeper.service")
 DAEMON = Handler.restart("pinnaced.service")
@@ -40,6 +41,8 @@ def recipe(board: Board) -> Iterator[Resource]:
     yield Directory(path=settings.root, mode="0711")
     values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
     yield template(CONFIG, "config.toml.j2", notify=(DAEMON,), **values)
+    # Always there: a login that the inventory has no longer is to be on the board no longer.
+    yield template(LOGINS, "registry-auth.toml.j2", mode="0600", notify=(DAEMON,), **values)
     socket = f"{settings.state}/pinnace.sock"
     yield template("/etc/crictl.yaml", "crictl.yaml.j2", socket=socket)
     if not board.facts["containerd"]:

@@ -16,6 +16,7 @@ from invoke.tasks import task as invoke_task
 
 from toolkit import console
 from toolkit.errors import PinnaceError
+from toolkit.secrets import mask
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,6 +94,7 @@ def task(
     def decorate(function: F) -> Any:
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> None:
+            mask.in_tracebacks()
             try:
                 status = function(*args, **kwargs)
             except PinnaceError as problem:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -26,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.errors import PinnaceError
+from toolkit.secrets.mask import masked
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -66,9 +68,9 @@ def line(status: str, name: str, detail: str = "", seconds: float | None = None)
         listener(name)
         return
     mark, style = _MARKS[status]
-    text = Text.assemble((f"{mark} ", style), name)
+    text = Text.assemble((f"{mark} ", style), masked(name))
     if detail:
-        text.append(f"  {detail}", style="dim")
+        text.append(f"  {masked(detail)}", style="dim")
     if seconds is not None:
         text.append(f"  {elapsed(seconds)}", style="cyan")
     err.print(text, soft_wrap=True)
@@ -80,7 +82,7 @@ def note(message: str) -> None:
     if listener is not None:
         listener(message)
         return
-    err.print(Text(message), soft_wrap=True)
+    err.print(Text(masked(message)), soft_wrap=True)
 
 
 class Step:
@@ -104,7 +106,7 @@ class Step:
     def say(self, doing: str) -> None:
         """What it is doing right now, shown behind the name while it runs."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, doing=doing)
+            self._progress.update(self._task, doing=escape(masked(doing)))
 
 
 @contextmanager
@@ -137,7 +139,7 @@ def step(name: str, *, total: int | None = None) -> Iterator[Step]:
         with Progress(
             *columns, *sized, TimeElapsedColumn(), console=err, transient=True
         ) as progress:
-            task = progress.add_task(name, total=total, doing="")
+            task = progress.add_task(escape(masked(name)), total=total, doing="")
             current = Step(progress, task)
             failed = True
             try:
@@ -161,7 +163,7 @@ def table(
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
-        grid.add_row(*map(Text, row))
+        grid.add_row(*(Text(masked(cell)) for cell in row))
     wide = out if out.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
     wide.print(grid)
 

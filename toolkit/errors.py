@@ -10,10 +10,12 @@
     └── MaxFailExceeded          exit 8   too many boards failed; the rest was not touched
 
 An error says what happened to which thing, why, and (``hint``) what to do about it. It is printed as
-one line by :mod:`toolkit.cli`; a traceback shown to a user is a bug.
+one line by :mod:`toolkit.cli`; a traceback shown to a user is a bug. The value of a secret is in none.
 """
 
 from __future__ import annotations
+
+from toolkit.secrets.mask import masked
 
 
 class PinnaceError(Exception):
@@ -22,9 +24,9 @@ class PinnaceError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = masked(message)
+        self.hint = masked(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

@@ -72,7 +72,7 @@ class Journal:
             if os.path.exists(path) and os.path.getsize(path) > _LIMIT:
                 os.rename(path, path + ".1")
             self.record(event="begin", **self._run)
-        line = json.dumps({"at": round(time.time(), 3), **entry}) + "\n"
+        line = json.dumps({"at": round(time.time(), 3), **self._system.masked(entry)}) + "\n"
         with open(path, "a", encoding="utf-8", opener=_private) as file:
             file.write(line)
 

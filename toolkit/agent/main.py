@@ -8,7 +8,6 @@ laptop -> agent    frames: length (32 bits, big endian) and zlib-compressed JSON
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -16,20 +15,19 @@ import sys
 import zlib
 
 from toolkit.agent import confirm, facts, journal
+from toolkit.agent.contents import Arrived
 from toolkit.agent.engine import Engine
 from toolkit.agent.errors import AgentError, from_os
-from toolkit.agent.system import SPOOL, System, write_all
+from toolkit.agent.system import System
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, BinaryIO
 
     from toolkit.agent.kinds.base import Contents
 
 _FRAME = struct.Struct("!I")
 _LARGEST = 64 << 20
-_CHUNK = 1 << 16
 
 
 class Agent:
@@ -39,9 +37,10 @@ class Agent:
         self._reading = reading
         self._writing = writing
         self._system = system
+        self._arrived = Arrived(system, {})
 
     def emit(self, event: str, **content: Any) -> None:
-        line = json.dumps({"event": event, **content}) + "\n"
+        line = json.dumps({"event": event, **self._system.masked(content)}) + "\n"
         self._writing.write(line.encode())
         self._writing.flush()
 
@@ -90,6 +89,8 @@ class Agent:
 
             self.emit("status", **status.gather(self._system, plan["status"]))
         notes = journal.Journal(self._system, plan["run"])
+        self._system.hidden = list(plan.get("hidden", ()))
+        self._arrived = Arrived(self._system, plan.get("keys", {}))
         engine = Engine(plan, self._system, self.emit, notes)
         if plan["mode"] == "check":
             engine.check()
@@ -100,7 +101,7 @@ class Agent:
             confirm.refuse_another(self._system, plan["run"]["id"])
             follows = engine.apply(self._fetch)
         finally:
-            self._clear_spool()
+            self._arrived.clear()
             notes.close()
             os.close(held)
         armed = confirm.armed(self._system) is not None
@@ -119,44 +120,13 @@ class Agent:
         return data
 
     def _fetch(self, wanted: list[tuple[str, int]]) -> Contents:
-        """Ask for contents and keep them on disk, verified; returns how to read them."""
+        """Ask for contents and keep them, verified; returns how to read them."""
         if wanted:
-            self._clear_spool()
-            self._system.make_directory(SPOOL, 0o700)
+            self._arrived.prepare()
             self.emit("need", digests=[digest for digest, _ in wanted])
         for digest, size in wanted:
-            self._receive(digest, size)
-
-        def contents(digest: str) -> Iterator[bytes]:
-            with open(self._system.spooled(digest), "rb") as file:
-                yield from iter(lambda: file.read(_CHUNK), b"")
-
-        return contents
-
-    def _receive(self, digest: str, size: int) -> None:
-        """One content; raises :class:`AgentError` unless it is what its digest and size say."""
-        state, arrived, inflate = hashlib.sha256(), 0, zlib.decompressobj()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(self._system.spooled(digest), flags, 0o600)
-        try:
-            for frame in iter(self._frame, b""):
-                data = inflate.decompress(frame, size - arrived + 1)
-                arrived += len(data)
-                state.update(data)
-                write_all(fd, data)
-                if arrived > size or inflate.unconsumed_tail:
-                    raise AgentError(f"content {digest[:12]} is longer than announced")
-        finally:
-            os.close(fd)
-        if arrived != size or state.hexdigest() != digest:
-            raise AgentError(f"content {digest[:12]} arrived damaged", "run again")
-
-    def _clear_spool(self) -> None:
-        spool = self._system.path(SPOOL)
-        if os.path.isdir(spool):
-            for name in os.listdir(spool):
-                os.unlink(os.path.join(spool, name))
-            os.rmdir(spool)
+            self._arrived.receive(digest, size, self._frame)
+        return self._arrived.read
 
 
 def main(root: str = "/") -> int:

@@ -20,6 +20,7 @@ from toolkit.agent.errors import AgentError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     Runner = Callable[[Sequence[str], float], tuple[int, str]]
 
@@ -28,7 +29,9 @@ SPOOL = "/var/lib/pinnace-agent/contents"
 TEMPORARY = ".pinnace-"
 """Infix of temporary names; what an interrupted run leaves carries it and is removed by the next."""
 
-_ENVIRONMENT = {
+_SAID = frozenset({"message", "hint", "changes", "texts", "what", "why"})
+
+ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
     "HOME": "/root",
@@ -50,12 +53,28 @@ class System:
         """Units (re)started in this run: a handler need not restart them again."""
         self.notes: Callable[[str], None] | None = None
         """Told of each path before it is changed."""
+        self.hidden: list[str] = []
+        """Values of secrets, which nothing that is said or written down may show."""
         self.reboot_owed: str | None = None
         """Why the plan so far needs a reboot, ``None`` when it does not."""
 
     def path(self, path: str) -> str:
         """Where ``path`` of the board is for this process."""
         return self.root + path
+
+    def masked(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """What programs may have said in ``entry``, without secrets. Names and digests stay as they are."""
+        if not self.hidden:
+            return entry
+        return {k: self._mask(v) if k in _SAID else v for k, v in entry.items()}
+
+    def _mask(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [self._mask(item) for item in value]
+        if isinstance(value, str):
+            for secret in sorted(self.hidden, key=len, reverse=True):  # one may be part of another
+                value = value.replace(secret, "(secret)")
+        return value
 
     def run(self, argv: Sequence[str], timeout: float = 120) -> tuple[int, str]:
         """Run a program; returns its exit status and its output, both streams in one."""
@@ -239,14 +258,14 @@ def run_program(argv: Sequence[str], timeout: float) -> tuple[int, str]:
         (os.POSIX_SPAWN_DUP2, writing, 2),
     ]
     try:
-        pid = os.posix_spawnp(argv[0], list(argv), _ENVIRONMENT, file_actions=actions, setpgroup=0)
+        pid = os.posix_spawnp(argv[0], list(argv), ENVIRONMENT, file_actions=actions, setpgroup=0)
     except FileNotFoundError:
         os.close(reading)
         return 127, f"{argv[0]} is not installed"
     finally:
         os.close(writing)
     try:
-        output = _read_until(reading, time.monotonic() + timeout)
+        output = read_until(reading, time.monotonic() + timeout)
     finally:
         os.close(reading)
     if output is None:
@@ -257,7 +276,7 @@ def run_program(argv: Sequence[str], timeout: float) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(status), output.decode("utf-8", "replace")
 
 
-def _read_until(fd: int, deadline: float) -> bytes | None:
+def read_until(fd: int, deadline: float) -> bytes | None:
     """Everything until the end of the stream, ``None`` when the deadline passes first."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from toolkit.agent.system import System
 
 HOME = DIRECTORY + "/undo"
+MEMORY = "/run/pinnace-agent-undo"
+"""What files in /run had; after a reboot it is gone as they are."""
 KEPT = 3
 """Runs that can be put back, the latest first."""
 _LARGEST = 1 << 20
@@ -81,7 +83,19 @@ class Undo:
         if path.startswith("/proc/"):
             return {**note, "was": "value", "text": self._system.read_text(path)}
         data = base64.b64encode(self._system.read(path) or b"").decode()
+        if path.startswith("/run/"):
+            return {**note, "was": "file", "kept": self._keep(path, data)}
         return {**note, "was": "file", "data": data}
+
+    def _keep(self, path: str, data: str) -> str:
+        """What was in memory only (a secret, maybe) is kept in memory only: where, in :data:`MEMORY`."""
+        name = f"{os.path.basename(self.directory)}-{len(self._noted)}"
+        fd = os.open(_memory(self._system, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)  # fmt: skip
+        try:
+            write_all(fd, data.encode())
+        finally:
+            os.close(fd)
+        return name
 
     def begin(self) -> None:
         """Start the notes: from now on this is the latest run, whatever it changes."""
@@ -127,6 +141,13 @@ class Undo:
         sync_directory(self.directory)
 
 
+def _memory(system: System, name: str) -> str:
+    path = system.path(MEMORY)
+    if not os.path.isdir(path):
+        os.mkdir(path, 0o700)
+    return f"{path}/{name}"
+
+
 def runs(system: System) -> list[str]:
     """The runs that can be put back, the latest last."""
     try:
@@ -142,6 +163,10 @@ def run_of(name: str) -> str:
 
 def forget(system: System, name: str) -> None:
     """Remove a run's notes; its log goes first, so that half of them is never put back."""
+    memory = system.path(MEMORY)
+    for entry in os.listdir(memory) if os.path.isdir(memory) else ():
+        if entry.startswith(f"{name}-"):
+            os.unlink(f"{memory}/{entry}")
     place = system.path(f"{HOME}/{name}")
     entries = sorted(os.listdir(place), key=lambda entry: entry != "log.jsonl")
     for entry in entries:
@@ -197,7 +222,10 @@ def _put_back(system: System, note: dict[str, Any]) -> None:
     elif was == "link":
         system.symlink(path, note["target"])
     elif was == "file":
-        data = iter((base64.b64decode(note["data"]),))
+        kept = system.read(f"{MEMORY}/{note['kept']}") if "kept" in note else note["data"].encode()
+        if kept is None:
+            return
+        data = iter((base64.b64decode(kept),))
         # A user cannot give a file to another group; the contents are what counts.
         owner = (note["uid"], note["gid"]) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
         system.write(path, data, note["mode"], *owner)

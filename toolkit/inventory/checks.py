@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from toolkit.secrets.secret import Secret
+
 Check = Callable[[Any], Any]
 
 _HOSTNAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\Z")  # fmt: skip
@@ -32,6 +34,21 @@ def text(value: Any) -> str:
     if any(ord(letter) < 32 for letter in str(value)) or not str(value):
         raise ValueError("it should be one line of text")
     return str(value)
+
+
+def secret(value: Any) -> Secret:
+    """What names a secret; the secret itself has no place in an inventory."""
+    if not isinstance(value, Secret):
+        raise ValueError("it should name a secret, not be one: !secret env:NAME, age:FILE#KEY, sops:FILE#KEY or command:WORDS")  # fmt: skip
+    return value
+
+
+def login(value: Any) -> dict[str, Any]:
+    """A registry's login: ``{'username': ..., 'password': !secret ...}`` or ``{'identitytoken': !secret ...}``."""
+    known: dict[str, Check] = {"username": text, "password": secret, "identitytoken": secret}
+    if not isinstance(value, dict) or set(value) not in ({"username", "password"}, {"identitytoken"}):  # fmt: skip
+        raise ValueError("a login is username and password, or an identitytoken")
+    return {name: known[name](item) for name, item in value.items()}
 
 
 def boolean(value: Any) -> bool:

@@ -15,6 +15,7 @@ import yaml
 
 from toolkit.errors import UsageError
 from toolkit.inventory.model import Files, Origin, Variable
+from toolkit.secrets import references
 
 _EXTENSIONS = ("", ".yml", ".yaml", ".json")
 
@@ -31,19 +32,20 @@ def read(directory: Path, groups: Iterable[str], hosts: Iterable[str]) -> Files:
             continue
         for name in names:
             # A host may be called like a path; its file would be outside.
-            variables = {} if name.startswith("/") or ".." in name.split("/") else _of(base, name)
+            outside = name.startswith("/") or ".." in name.split("/")
+            variables = {} if outside else _of(base, name, directory)
             if variables:
                 found[kind, name] = variables
     return found
 
 
-def _of(base: Path, name: str) -> dict[str, Variable]:
+def _of(base: Path, name: str, inventory: Path) -> dict[str, Variable]:
     merged: dict[str, Variable] = {}
     for extension in _EXTENSIONS:
         path = base / f"{name}{extension}"
         if path.exists():
             for file in _below(path) if path.is_dir() else [path]:
-                merged.update(_load(file))
+                merged.update(_load(file, inventory))
             break
     return merged
 
@@ -59,7 +61,7 @@ def _below(directory: Path) -> Iterator[Path]:
             yield path
 
 
-def _load(path: Path) -> dict[str, Variable]:
+def _load(path: Path, inventory: Path) -> dict[str, Variable]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as problem:
@@ -67,6 +69,7 @@ def _load(path: Path) -> dict[str, Variable]:
     except UnicodeDecodeError as problem:
         raise UsageError(f"{path} is not UTF-8 text") from problem
     loader = _Loader(text)
+    loader.of(path, inventory)
     try:
         root = loader.get_single_node()
         return {} if root is None else dict(_variables(loader, root, str(path)))
@@ -101,6 +104,11 @@ def _origin(path: str, mark: yaml.Mark) -> Origin:
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 without objects of Python's, and without a name that is given twice."""
 
+    def of(self, path: Path, inventory: Path) -> None:
+        """What is read is the file ``path`` of the inventory in the directory ``inventory``."""
+        self._path = path
+        self._inventory = inventory
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         _refuse_twice(node)
         return super().construct_mapping(node, deep=deep)
@@ -114,6 +122,15 @@ class _Loader(yaml.SafeLoader):
             None, None, "encrypted with ansible-vault, which is not read here", node.start_mark
         )
 
+    def secret(self, node: yaml.Node) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "!secret stands before text", node.start_mark)  # fmt: skip
+        origin = _origin(str(self._path), node.start_mark)
+        try:
+            return references.secret(node.value, base=self._inventory, origin=str(origin))
+        except ValueError as problem:
+            raise yaml.constructor.ConstructorError(None, None, str(problem), node.start_mark) from None  # fmt: skip
+
     def text(self, node: yaml.Node) -> Any:
         if not isinstance(node, yaml.ScalarNode):
             raise yaml.constructor.ConstructorError(None, None, "!unsafe stands before text", node.start_mark)  # fmt: skip
@@ -123,6 +140,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("!vault", _Loader.encrypted)
 _Loader.add_constructor("!vault-encrypted", _Loader.encrypted)
 _Loader.add_constructor("!unsafe", _Loader.text)
+_Loader.add_constructor(references.TAG, _Loader.secret)
 
 
 def _refuse_twice(node: yaml.MappingNode) -> None:

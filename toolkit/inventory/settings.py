@@ -10,12 +10,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.inventory import checks
 from toolkit.inventory.model import PRIORITY, Inventory, Variable
+from toolkit.secrets import references
+from toolkit.secrets.secret import Secret
 
 ROLES = ("base", "kernel", "registry", "runtime")
 SANDBOX_IMAGE = "registry.k8s.io/pause:3.10.2"
@@ -71,6 +74,8 @@ class Settings:
     registry_config_path: str = "/etc/pinnace/certs.d"
     registry_mirrors: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=_nothing)
     registry_ca: Mapping[str, str] = field(default_factory=_nothing)
+    registry_auth: Mapping[str, Mapping[str, Any]] = field(default_factory=_nothing)
+    secrets: Mapping[str, Secret] = field(default_factory=_nothing)
 
 
 _TARGET: dict[str, tuple[str, checks.Check]] = {
@@ -117,7 +122,11 @@ _SETTINGS: dict[str, checks.Check] = {
     "registry_config_path": checks.absolute,
     "registry_mirrors": checks.mapping(checks.registry, checks.list_of(checks.mirror)),
     "registry_ca": checks.mapping(checks.registry, checks.local_file),
+    "registry_auth": checks.mapping(checks.registry, checks.login),
+    "secrets": checks.mapping(checks.text, checks.secret),
 }
+_NOT_SHOWN = frozenset({"registry_auth", "secrets"})
+"""Variables in which somebody may have written a password."""
 
 
 def known_variables() -> list[str]:
@@ -142,11 +151,17 @@ def resolve(inventory: Inventory, host: str) -> tuple[Target, Settings]:
             _check_foreign(name, variable)
             continue
         try:
-            into[field_name] = check(variable.value)
+            into[field_name] = check(_named(variable, inventory))
         except ValueError as problem:
-            shown = f"{name} = {variable.value!r}"
+            shown = name if name in _NOT_SHOWN else f"{name} = {variable.value!r}"
             raise UsageError(f"{variable.origin}: {shown}: {problem}") from problem
     return Target(**target), Settings(**settings)
+
+
+def _named(variable: Variable, inventory: Inventory) -> Any:
+    """The value, with secrets that are named as text (the INI form has no tags) in it."""
+    base = Path(inventory.path).parent
+    return references.found_in(variable.value, base=base, origin=str(variable.origin))
 
 
 def _check_foreign(name: str, variable: Variable) -> None:

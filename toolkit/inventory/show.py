@@ -12,6 +12,8 @@ from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.inventory.model import ALL, PRIORITY, Inventory, Variable
+from toolkit.secrets.references import TAG
+from toolkit.secrets.secret import Secret
 
 _PROFILE = "inventory_legacy"
 """How ansible-core 2.19 calls this form of JSON."""
@@ -108,4 +110,4 @@ def _values(variables: Mapping[str, Variable]) -> dict[str, Any]:
 def _date(value: Any) -> str:
     if isinstance(value, datetime.date | datetime.datetime):
         return value.isoformat()
-    return str(value)
+    return f"{TAG} {value.name}" if isinstance(value, Secret) else str(value)

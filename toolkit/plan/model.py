@@ -9,11 +9,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.resources import Content, Handler, Resource
 
+_UNLIKELY = 8
+"""Characters of a secret that do not stand in a plan by chance."""
 _ORDER = {"reload-units": 0, "reboot": 2}
 
 
@@ -41,7 +44,15 @@ class Plan:
     def wire(self) -> dict[str, Any]:
         """What the agent gets."""
         resources = [entry.resource.wire() for entry in self.entries]
-        return {"resources": resources, "handlers": [handler.wire() for handler in self.handlers]}
+        found = {"resources": resources, "handlers": [handler.wire() for handler in self.handlers]}
+        keys = {digest: content.key for digest, content in self.contents.items() if content.key}
+        return {**found, "keys": keys} if keys else found
+
+    @property
+    def hidden(self) -> list[str]:
+        """Values that the agent must not write down where a program repeats them; no part of the plan."""
+        leaves = {id(leaf): leaf for content in self.contents.values() for leaf in content.leaves}
+        return sorted({leaf.text() for leaf in leaves.values()})
 
     @property
     def id(self) -> str:
@@ -84,5 +95,23 @@ def make(entries: Iterable[Planned]) -> Plan:
         seen[entry.resource.id] = entry.role
         contents.update({content.digest: content for content in entry.resource.contents})
         named.update({handler.name: handler for handler in entry.resource.handlers})
+    _refuse_plain(listed, contents.values())
     order = sorted(named.values(), key=lambda handler: _ORDER.get(handler.action, 1))
     return Plan(listed, tuple(order), contents)
+
+
+def _refuse_plain(entries: Iterable[Planned], contents: Iterable[Content]) -> None:
+    """Raise :class:`UsageError` where a role put a secret's value into what is shown, kept or world-readable."""
+    leaves = {id(leaf): leaf for content in contents for leaf in content.leaves}.values()
+    values = {leaf.text(): leaf.name for leaf in leaves}
+    values = {value: name for value, name in values.items() if len(value) >= _UNLIKELY}
+    for entry in entries if values else ():
+        resource = entry.resource
+        if any(isinstance(content.source, Path) for content in resource.contents):
+            continue
+        plain = [content.data.decode("utf-8", "replace") for content in resource.contents if not content.key]  # fmt: skip
+        handlers = [handler.wire() for handler in resource.handlers]
+        said = [json.dumps([resource.wire(), handlers], ensure_ascii=False, default=str), *plain]
+        for value, name in values.items():
+            if any(value in text or json.dumps(value)[1:-1] in text for text in said):
+                raise UsageError(f"role {entry.role}: a {resource.kind} would show the value of secret {name}", hint="give File, template() or Credential the secret itself, not its text()")  # fmt: skip

@@ -15,9 +15,11 @@ from typing import Any, Protocol
 from toolkit.errors import HostFailed, NoPython
 from toolkit.paths import PROJECT
 from toolkit.resources import Content
+from toolkit.secrets.mask import without_secrets
 
 _FRAME = struct.Struct("!I")
 PACKAGE = "toolkit.agent"
+_SAID = frozenset({"message", "hint", "changes", "texts"})
 
 # Modules come from a mapping of names to sources; a package is a name that others begin with.
 _BOOTSTRAP = """
@@ -154,7 +156,8 @@ class Agent:
         if not isinstance(event, dict) or "event" not in event:
             shown = line[:80].decode("utf-8", "replace").strip()
             raise self._broken(f"it said {shown!r}; does a start-up file of the shell print?")
-        return event
+        # What the board found or was told may be a secret; who it is about never is.
+        return {name: without_secrets(value) if name in _SAID else value for name, value in event.items()}  # fmt: skip
 
     def _ended(self) -> HostFailed:
         status = self._pipe.wait()

@@ -181,6 +181,7 @@ class Converge:
             "status": status.UNITS if options.status else (),
             "run": self._run,
             "confirm": self._seconds,
+            "hidden": plan.hidden,
         }
         end: dict[str, Any] = {}
         try:

@@ -20,6 +20,7 @@ from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.paths import give_to_user, state_dir
+from toolkit.secrets.mask import without_secrets
 
 KEPT = 500
 """Runs that stay."""
@@ -62,7 +63,8 @@ class RunJournal:
         return fd
 
     def _write(self, content: Mapping[str, Any]) -> None:
-        line = json.dumps({"at": round(time.time(), 3), **content}) + "\n"
+        said = {name: without_secrets(value) for name, value in content.items()}
+        line = json.dumps({"at": round(time.time(), 3), **said}) + "\n"
         os.write(self._fd, line.encode())
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from toolkit import console
 from toolkit.plan.model import Plan
 from toolkit.resources import Content
+from toolkit.secrets.mask import masked
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -87,7 +88,7 @@ class Report:
             resource = next(e.resource for e in self._plan.entries if e.resource.id == identifier)
             wanted = next(iter(resource.contents), None)
         for line in unified(path, before, wanted):
-            console.err.print(Text(line, style=_STYLES.get(line[:1], "")), soft_wrap=True)
+            console.err.print(Text(masked(line), style=_STYLES.get(line[:1], "")), soft_wrap=True)
 
 
 def _change(what: str, before: str, after: str) -> str:

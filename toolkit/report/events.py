@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolkit.secrets.mask import masked
+
 
 class Status(enum.StrEnum):
     """Where a host is. The last six are ends; a host that ended is not touched again."""
@@ -48,6 +50,9 @@ class Event:
     status: Status | None = None
     detail: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", masked(self.detail))
 
     def wire(self) -> dict[str, Any]:
         """As JSON, without what is empty."""

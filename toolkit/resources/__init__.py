@@ -9,6 +9,7 @@ from __future__ import annotations
 from toolkit.resources.accounts import AuthorizedKey, Group, User
 from toolkit.resources.base import REBOOT, RELOAD_UNITS, Content, Handler, Resource
 from toolkit.resources.compose import compose
+from toolkit.resources.credentials import Credential
 from toolkit.resources.files import Directory, File, Line, Link
 from toolkit.resources.machine import (
     Clock,
@@ -22,7 +23,7 @@ from toolkit.resources.machine import (
     Unit,
 )
 from toolkit.resources.mounts import Mount, Swap
-from toolkit.resources.templates import render, template
+from toolkit.resources.templates import render, secret_text, template
 from toolkit.resources.workloads import Bundle, Container, Image
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Clock",
     "Container",
     "Content",
+    "Credential",
     "Directory",
     "File",
     "Group",
@@ -54,5 +56,6 @@ __all__ = [
     "User",
     "compose",
     "render",
+    "secret_text",
     "template",
 ]

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.errors import UsageError
-from toolkit.resources.base import Resource
+from toolkit.resources.base import Content, Resource
+from toolkit.secrets.key import digest_key
+from toolkit.secrets.secret import Secret
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_HASH = re.compile(r"\$(?:y|gy|7|6|5|2[aby])\$[./A-Za-z0-9$=,-]{8,200}")
+"""crypt(5)'s methods that are not broken."""
 _KEY = re.compile(r"(?:^|\s)((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+)\s+(AAAA[\w+/=]+)(?:\s|$)")
 
 
@@ -49,7 +53,8 @@ class Group(Resource):
 class User(Resource):
     """A user; what is ``None`` stays as it is, ``groups`` are joined and others not left.
 
-    A new user has no password. A removed one leaves the home directory.
+    A new user has no password. A removed one leaves the home directory. ``password``: the hash that
+    shadow(5) gets, as ``mkpasswd`` prints it; the password itself is refused.
     """
 
     kind = "user"
@@ -63,9 +68,12 @@ class User(Resource):
     system: bool = False
     create_home: bool = True
     present: bool = True
+    password: Secret | None = None
 
     def __post_init__(self) -> None:
         _check_names(self.user, self.group, *self.groups)
+        if self.password is not None and not isinstance(self.password, Secret):
+            raise UsageError(f"User {self.user}: the password's hash is a secret, not text")
         for text in (self.home, self.shell, self.comment):
             if text is not None and (":" in text or "\n" in text):
                 raise UsageError(f"User {self.user}: {text!r} cannot stand in /etc/passwd")
@@ -74,7 +82,16 @@ class User(Resource):
     def name(self) -> str:
         return self.user
 
+    @property
+    def contents(self) -> tuple[Content, ...]:
+        if self.password is None or not self.present:
+            return ()
+        if not _HASH.fullmatch(self.password.text()):
+            raise UsageError(f"User {self.user}: {self.password.where} is not the hash of a password", hint="mkpasswd (Debian's whois) makes one")  # fmt: skip
+        return (Content(self.password, digest_key(f"password of {self.user}")),)
+
     def wanted(self) -> dict[str, Any]:
+        content = next(iter(self.contents), None)
         return {
             "user": self.user,
             "uid": self.uid,
@@ -86,6 +103,7 @@ class User(Resource):
             "system": self.system,
             "create_home": self.create_home,
             "present": self.present,
+            "password": content.wire() if content else None,
         }
 
 

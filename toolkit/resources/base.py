@@ -9,24 +9,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from toolkit.secrets.secret import Secret
+
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes that a board may need: in memory, or in a file of this machine (an image may be large)."""
+    """Bytes that a board may need: in memory, in a file of this machine (an image may be large), or secret.
 
-    source: bytes | Path
+    With a ``key`` (hexadecimal) the digest is a keyed one, which tells nobody whether a guess is right.
+    """
+
+    source: bytes | Path | Secret = field(repr=False)
+    key: str = ""
 
     @property
     def data(self) -> bytes:
-        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+        return b"".join(self.chunks())
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes, a piece at a time."""
-        if isinstance(self.source, bytes):
-            for start in range(0, len(self.source), _CHUNK):
-                yield self.source[start : start + _CHUNK]
+        if not isinstance(self.source, Path):
+            data = self.source.reveal() if isinstance(self.source, Secret) else self.source
+            for start in range(0, len(data), _CHUNK):
+                yield data[start : start + _CHUNK]
         else:
             with self.source.open("rb") as file:
                 while chunk := file.read(_CHUNK):
@@ -34,15 +41,27 @@ class Content:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 in hexadecimal."""
-        state = hashlib.sha256()
+        """SHA-256, or with a key BLAKE2b of 32 bytes, in hexadecimal."""
+        key = bytes.fromhex(self.key)
+        state = hashlib.blake2b(key=key, digest_size=32) if key else hashlib.sha256()
         for chunk in self.chunks():
             state.update(chunk)
         return state.hexdigest()
 
     @property
     def size(self) -> int:
-        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+        if isinstance(self.source, Path):
+            return self.source.stat().st_size
+        return len(self.source.reveal() if isinstance(self.source, Secret) else self.source)
+
+    @property
+    def leaves(self) -> tuple[Secret, ...]:
+        """The secrets in it."""
+        return self.source.leaves if isinstance(self.source, Secret) else ()
+
+    def wire(self) -> dict[str, Any]:
+        """How a plan names it."""
+        return {"digest": self.digest, "size": self.size, "key": self.key}
 
 
 @dataclass(frozen=True)

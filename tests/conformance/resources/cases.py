@@ -17,6 +17,7 @@ from toolkit.resources import (
     Bundle,
     Clock,
     Container,
+    Credential,
     Directory,
     File,
     Group,
@@ -36,11 +37,21 @@ from toolkit.resources import (
     User,
     template,
 )
+from toolkit.secrets.key import digest_key
+from toolkit.secrets.secret import Secret
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBNvPZsSyqtOD5yD1S5MNHZ8SGQpNxtvWZR5Q1yT0abc ann@laptop"
 UNIT = "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"
 DEB = "/srv/pinnace-test_2_all.deb"
 PI = "mkdir -p /boot/firmware; printf 'console=tty1 root=PARTUUID=1-02 rootwait\\n' >/boot/firmware/cmdline.txt"  # fmt: skip
+
+
+HASH = "$6$salt$" + "a" * 86
+digest_key("")  # this machine's key is made once, outside of the private roots
+
+
+def named(value: str) -> Secret:
+    return Secret("test:value", value.encode)
 
 
 @dataclass(frozen=True)
@@ -191,6 +202,28 @@ CASES = [
         right="[ $(wc -l </boot/firmware/cmdline.txt) = 1 ] && grep -q '^console=tty1 .*cgroup_enable=memory cma=64M$\\|^console=tty1 cgroup_enable=memory cma=64M$' /boot/firmware/cmdline.txt && ! grep -q quiet /boot/firmware/cmdline.txt",
     ),
     Case(
+        "file-secret",
+        lambda: File(path="/srv/token", source=named("correct horse")),
+        wrong="echo correct horse >/srv/token; chmod 644 /srv/token",
+        drift="chmod g+r /srv/token",
+        right="[ \"$(cat /srv/token)\" = 'correct horse' ] && [ $(stat -c %a:%U /srv/token) = 600:root ]",
+    ),
+    Case(
+        "credential",
+        lambda: Credential(unit="demo.service", credential="token", source=named("correct horse")),
+        prepare="mkdir -p /etc/systemd/system; printf '[Service]\\nExecStart=/bin/true\\n' >/etc/systemd/system/demo.service",
+        wrong="mkdir -p /etc/credstore.encrypted/demo.service; echo another | systemd-creds encrypt --name=token - /etc/credstore.encrypted/demo.service/token",
+        drift="echo damaged >/etc/credstore.encrypted/demo.service/token",
+        right="[ \"$(systemd-creds decrypt --name=token /etc/credstore.encrypted/demo.service/token -)\" = 'correct horse' ] && ! grep -rq 'correct horse' /etc && grep -q LoadCredentialEncrypted=token: /etc/systemd/system/demo.service.d/50-credential-token.conf",
+    ),
+    Case(
+        "user-password",
+        lambda: User(user="web", password=named(HASH)),
+        wrong="useradd -m -p '$6$old$bbbbbbbb' web",
+        drift="usermod -p '!' web",
+        right=f"[ \"$(getent shadow web | cut -d: -f2)\" = '{HASH}' ] && [ $(stat -c %a /etc/shadow) = 640 ]",
+    ),
+    Case(
         "group",
         lambda: Group(group="sensors", gid=4321),
         wrong="groupadd -g 4000 sensors",
@@ -288,5 +321,5 @@ BY_NAME = {case.name: case for case in CASES}
 @functools.cache
 def kinds_covered() -> frozenset[str]:
     """The kinds that the table has; made without a private root where that is possible."""
-    names = {case.name.removesuffix("-absent").removesuffix("-file").replace("-", "_") for case in CASES}  # fmt: skip
+    names = {case.name.removesuffix("-absent").removesuffix("-file").removesuffix("-secret").replace("-", "_") for case in CASES}  # fmt: skip
     return frozenset(names)

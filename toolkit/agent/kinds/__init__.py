@@ -34,6 +34,7 @@ KINDS = {
     "clock": ("machine", "Clock"),
     "bundle": ("bundle", "Bundle"),
     "image": ("images", "Image"),
+    "credential": ("credentials", "Credential"),
 }
 """The name that plans use: module and class."""
 

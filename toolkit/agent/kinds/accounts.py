@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+from toolkit.agent.contents import hasher
 from toolkit.agent.errors import AgentError
 from toolkit.agent.kinds.base import Change, Kind
 from toolkit.agent.kinds.lines import decode, encode, put, shown
@@ -60,11 +61,17 @@ class Group(Kind):
 
 
 class User(Kind):
-    """``user``, ``uid``, ``group``, ``groups``, ``home``, ``shell``, ``comment``, ``system``, ``present``.
+    """``user``, ``uid``, ``group``, ``groups``, ``home``, ``shell``, ``comment``, ``system``, ``present``, ``password``.
 
     What is ``None`` is left as it is; ``groups`` are joined, others are not left. A new user has no
-    password. A removed one leaves the home directory.
+    password. A removed one leaves the home directory. ``password``: digest, size and key of a hash as
+    shadow(5) has it, or ``None``.
     """
+
+    def wants(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
+        password = resource.get("password")
+        new = any(change.what == "password" or change.after == "created" for change in changes)
+        return [(password["digest"], password["size"])] if password and new else []
 
     def look(self, resource: Resource, system: System) -> State:
         groups = _table(system, "/etc/group")
@@ -83,6 +90,7 @@ class User(Kind):
             "shell": row[6],
             "groups": [*joined, primary],
             "home_exists": system.lstat(row[5]) is not None,
+            "password": _password_digest(resource, system),
         }
 
     def diff(self, resource: Resource, state: State) -> list[Change]:
@@ -99,6 +107,9 @@ class User(Kind):
         changes += [Change("groups", "absent", group) for group in missing]
         if resource["create_home"] and not state["home_exists"]:
             changes.append(Change("home directory", "absent", resource["home"] or state["home"]))
+        password = resource.get("password")
+        if password and state["password"] != password["digest"]:
+            changes.append(Change("password", "differs", "set"))
         return changes
 
     def places(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
@@ -118,6 +129,8 @@ class User(Kind):
         for change in self.diff(resource, state):
             if change.what == "groups":
                 joining.append(change.after)
+            elif change.what == "password":
+                _set_password(resource, contents)
             elif change.what in _FLAGS:
                 system.check(["usermod", _FLAGS[change.what], change.after, name])
         if joining:
@@ -147,6 +160,25 @@ class User(Kind):
         os.chmod(temporary, _HOME_MODE)
         os.rename(temporary, system.path(state["home"].rstrip("/")))
         sync_directory(system.path(parent))
+
+
+def _password_digest(resource: Resource, system: System) -> str | None:
+    """The digest of the password's hash, where one is wanted: it is compared, and never sent."""
+    password = resource.get("password")
+    if not password:
+        return None
+    row = _table(system, "/etc/shadow").get(resource["user"], ["", ""])
+    state = hasher(password["key"])
+    state.update(row[1].encode())
+    return str(state.hexdigest())
+
+
+def _set_password(resource: Resource, contents: Contents) -> None:
+    from toolkit.agent.feed import feed
+
+    value = b"".join(contents(resource["password"]["digest"]))
+    # A hash in usermod's arguments would be in the process list.
+    feed(["chpasswd", "--encrypted"], resource["user"].encode() + b":" + value + b"\n")
 
 
 _FLAGS = {"uid": "-u", "group": "-g", "comment": "-c", "home": "-d", "shell": "-s"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import grp
-import hashlib
 import os
 import pwd
 import stat
 
+from toolkit.agent.contents import hasher
 from toolkit.agent.errors import AgentError
 from toolkit.agent.kinds.base import Change, Kind, compare
 
@@ -60,7 +60,7 @@ def _attributes(path: str, system: System) -> State:
 
 
 class File(Kind):
-    """``path``, ``mode`` (octal text), ``owner``, ``group``, ``digest``, ``size``."""
+    """``path``, ``mode`` (octal text), ``owner``, ``group``, ``digest``, ``size``, ``key`` (of a secret's digest)."""
 
     def look(self, resource: Resource, system: System) -> State:
         path = resource["path"]
@@ -71,7 +71,7 @@ class File(Kind):
             if content is not None:
                 state["text"] = content
             if found.st_size == resource["size"]:
-                state["digest"] = _digest(system.path(path), content)
+                state["digest"] = _digest(system.path(path), content, resource.get("key", ""))
         return state
 
     def diff(self, resource: Resource, state: State) -> list[Change]:
@@ -113,14 +113,15 @@ class File(Kind):
         system.units_changed |= path.startswith(_UNIT_DIRECTORIES)
 
 
-def _digest(path: str, content: bytes | None) -> str:
+def _digest(path: str, content: bytes | None, key: str) -> str:
+    state = hasher(key)
     if content is not None:
-        return hashlib.sha256(content).hexdigest()
-    state = hashlib.sha256()
+        state.update(content)
+        return str(state.hexdigest())
     with open(path, "rb") as file:
         for chunk in iter(lambda: file.read(1 << 18), b""):
             state.update(chunk)
-    return state.hexdigest()
+    return str(state.hexdigest())
 
 
 class Directory(Kind):

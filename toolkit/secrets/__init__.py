@@ -1,0 +1,1 @@
+"""Secrets: named where they are used, read when a plan needs them, never shown."""
