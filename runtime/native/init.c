@@ -159,10 +159,11 @@ static int send_parts(const char **parts, size_t count)
     return sent < 0 ? -1 : 0;
 }
 
-/* Without anybody to listen the end of the line is noticed when the next record is expected. */
+/* Whoever did not hear it would wait for it: our end is heard in any case. */
 void tell(const char *record)
 {
-    send_parts(&record, 1);
+    if (send_parts(&record, 1) < 0)
+        _exit(1);
 }
 
 static _Noreturn void end_with(const char *call, const char *why, int error)

@@ -321,23 +321,22 @@ void step_allowed(void)
     allowed = texts(NULL);
 }
 
-/* pivot_root(2) refuses when the mount that holds the new root is shared. */
+/* pivot_root(2) refuses when the new root, or the mount that holds it, is shared. The root may be a mount of its own
+ * already, as a snapshot is: what is bound from it is shared as it is. */
 static void make_parent_private(const char *path)
 {
     char *place = strdup(path);
     size_t size = strlen(path);
 
     need(place ? 0 : -1, "memory");
-    for (;;) {
+    while (mount("", place, "", MS_PRIVATE, NULL) < 0) {
+        if (errno != EINVAL || size <= 1)
+            fail("mount");
         while (size && place[size - 1] != '/')
             size--;
         if (size > 1)
             size--; /* the slash itself, but for that of the root */
         place[size] = 0;
-        if (mount("", place, "", MS_PRIVATE, NULL) == 0)
-            break;
-        if (errno != EINVAL || size <= 1)
-            fail("mount");
     }
     free(place);
 }

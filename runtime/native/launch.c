@@ -6,7 +6,8 @@
  * result. A command is never started twice: once the keeper has named a process there is no second way.
  *
  * The conversation, over a unix stream socket, is frames of a 32-bit little-endian length and JSON:
- *   -> {"op":"cli","argv":[...],"cwd_fd":true,"env":[["K","V"],...],"umask":18,"release":"/opt/..."}
+ *   -> {"op":"cli","argv":[...],"cwd_fd":true,"env":[["K","V"],...],"umask":18,"rlimits":[[8388608,-1],...],
+ *       "release":"/opt/..."}
  *      with the descriptors stdin, stdout, stderr and working directory on its first byte (unix(7), SCM_RIGHTS)
  *   <- {"pid":N}
  *   -> {"op":"signal","signal":N}      any number of times
@@ -30,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -139,9 +141,9 @@ static void put_string(struct text *out, const char *from, char stop)
     put(out, '"');
 }
 
-static void put_number(struct text *out, unsigned value)
+static void put_number(struct text *out, uint64_t value)
 {
-    char digits[12];
+    char digits[21];
     size_t at = sizeof digits;
 
     digits[--at] = 0;
@@ -152,11 +154,34 @@ static void put_number(struct text *out, unsigned value)
     put_all(out, digits + at);
 }
 
+/* Soft and hard limit of each resource, by its number in the kernel's interface; -1 is none. */
+static void put_limits(struct text *out)
+{
+    struct rlimit limit;
+
+    for (int resource = 0; getrlimit(resource, &limit) == 0; resource++) {
+        rlim_t pair[] = {limit.rlim_cur, limit.rlim_max};
+
+        put_all(out, resource ? ",[" : "[");
+        for (int i = 0; i < 2; i++) {
+            if (i)
+                put(out, ',');
+            if (pair[i] == RLIM_INFINITY)
+                put_all(out, "-1");
+            else
+                put_number(out, pair[i]);
+        }
+        put(out, ']');
+    }
+}
+
 static void put_request(struct text *out, char **argv, unsigned mask, const char *release)
 {
     put_all(out, "{\"op\":\"cli\",\"cwd_fd\":true,\"umask\":");
     put_number(out, mask);
-    put_all(out, ",\"release\":");
+    put_all(out, ",\"rlimits\":[");
+    put_limits(out);
+    put_all(out, "],\"release\":");
     put_string(out, release, 0);
     put_all(out, ",\"argv\":[");
     for (size_t i = 0; argv[i]; i++) {

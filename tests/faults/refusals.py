@@ -30,6 +30,8 @@ from typing import Any
 import pinnace
 from pinnace.cli import main, runc
 from pinnace.linux import kernel, libc, sealed
+from pinnace.runc import native
+from tests.faults import init_refusals
 
 SITE = "site: "
 _TRACEBACK = 70  # what a command exits with that raised
@@ -126,6 +128,10 @@ def _run(request: dict[str, Any]) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         os.dup2(os.open(name, flags, 0o600), number)
     Refusals(request.get("site", ""), request.get("errno", 0)).install()
+    if "report" in request:
+        native.PROGRAM = request["init"]
+        refused = tuple(request["call"]) if request.get("call") else None
+        init_refusals.install(refused, request["errno"], request["report"])
     try:
         return main.main(["runc", *request["words"]])
     finally:

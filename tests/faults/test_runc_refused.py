@@ -39,6 +39,7 @@ _NUMBERS = [
     errno.EINVAL,
     errno.ENOMEM,
 ]
+_APPLETS = ("sh", "sleep", "true", "cat", "cut", "env", "grep", "hostname", "ls", "wc")
 _ALL = os.environ.get("PINNACE_REFUSALS") == "all"
 
 _ALLOWED = "SCMP_ACT_ALLOW"
@@ -94,6 +95,16 @@ def _mapped(spec: dict[str, Any]) -> None:
     spec["mounts"].append({"destination": "/volume", "source": "volume", **shifted})
 
 
+def _native(spec: dict[str, Any]) -> None:
+    """All of the plain one that the native init does."""
+    _plain(spec)
+    for name in ("scheduler", "ioPriority", "execCPUAffinity"):
+        del spec["process"][name]
+    del spec["hooks"], spec["linux"]["personality"]
+    spec["mounts"] = [each for each in spec["mounts"] if each["destination"] != "/copied"]
+    spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64}]
+
+
 class Machine:
     """One bundle for each configuration, and the process that runs commands on them."""
 
@@ -110,9 +121,9 @@ class Machine:
         (place / "rootfs/copied").mkdir()
         (place / "rootfs/copied/file").write_text("of the image\n")
         shutil.copy(busybox, place / "rootfs/bin/busybox")
-        for name in ("sh", "sleep", "true"):
+        for name in _APPLETS:
             (place / "rootfs/bin" / name).symlink_to("busybox")
-        for name, change in (("plain", _plain), ("mapped", _mapped)):
+        for name, change in (("plain", _plain), ("mapped", _mapped), ("native", _native)):
             for kind, args in (("", ["true"]), ("-stays", ["sleep", "1000"])):
                 bundle = place / f"{name}{kind}"
                 (bundle / "volume").mkdir(parents=True)
@@ -128,15 +139,30 @@ class Machine:
             },
         )  # fmt: skip
 
+    def set_program(self, name: str, args: list[str]) -> None:
+        """Change what the container of a bundle runs."""
+        file = self.place / name / "config.json"
+        spec = json.loads(file.read_text())
+        spec["process"]["args"] = args
+        file.write_text(json.dumps(spec))
+
+    def printed(self) -> list[str]:
+        """The lines that the last command, or its container, has printed."""
+        return (self.place / "output").read_text().splitlines()
+
     def runc(
-        self, words: list[str], *, site: str = "", number: int = 0, keep: bool = True
+        self, words: list[str], *, site: str = "", number: int = 0, keep: bool = True, **more: Any
     ) -> tuple[int | None, int, str]:
-        """Run a command: its status (None when it hangs), whether it left processes, what it said."""
+        """Run a command: its status (None when it hangs), whether it left processes, what it said.
+
+        ``more`` is what ``init_refusals.py`` takes.
+        """
         self.log.write_bytes(b"")
         request = {
             "words": ["--root", str(self.state), "--log", str(self.log), "--log-format", "json", *words],
             "directory": str(self.place), "output": str(self.place / "output"),
             "error": str(self.place / "error"), "site": site, "errno": number, "keep": keep,
+            **more,
         }  # fmt: skip
         assert self._process.stdin
         assert self._process.stdout
@@ -158,6 +184,13 @@ class Machine:
         lines = said.splitlines()
         assert status == 0, [line for line in lines if not line.startswith(SITE)]
         return sorted({line.removeprefix(SITE) for line in lines if line.startswith(SITE)})
+
+    def wrong(self, words: list[str], status: int | None, said: str) -> str:
+        """What is wrong with how a command failed: anything but one line, and the same in the log."""
+        logged = self.log.read_text().splitlines()
+        if status == (255 if words[0] == "exec" else 1) and _is_told(said, logged):
+            return ""
+        return f"status {status}, log {logged}: {said}"
 
     def clear(self) -> str:
         """Remove the container; what that says, or what there is of it afterwards."""
@@ -238,10 +271,7 @@ def test_a_refused_call_is_one_line_and_leaves_nothing(machine: Machine, case: s
 def _problem(machine: Machine, words: list[str], site: str, number: int) -> str:
     """What is wrong with how a command takes a refusal."""
     status, _, said = machine.runc(words, site=site, number=number)
-    logged = machine.log.read_text().splitlines()
-    if status == 0 or (status == (255 if words[0] == "exec" else 1) and _is_told(said, logged)):
-        return ""
-    return f"status {status}, log {logged}: {said}"
+    return "" if status == 0 else machine.wrong(words, status, said)
 
 
 def _is_told(said: str, logged: list[str]) -> bool:

@@ -10,6 +10,7 @@ import gc
 import importlib
 import io
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from pinnace.errors import InvalidArgument
 _MAX_DESCRIPTORS = 65536
 """Above every descriptor that a keeper has; close_range(2) makes it one call."""
 
+_MAX_LIMITS = 16  # RLIM_NLIMITS
+
 Entry = Callable[[Sequence[str]], int]
 Refusal = Callable[[Sequence[str]], bool]
 """Whether a command line is none for the keeper, because it must be a child of who typed it."""
@@ -28,7 +31,7 @@ Refusal = Callable[[Sequence[str]], bool]
 class Request:
     """A command as the launcher asks for it (``runtime/native/launch.c``), checked."""
 
-    __slots__ = ("argv", "env", "release", "umask")
+    __slots__ = ("argv", "env", "release", "rlimits", "umask")
 
     def __init__(self, document: dict[str, Any]) -> None:
         """Raises :class:`InvalidArgument` for anything that is not such a request."""
@@ -42,7 +45,20 @@ class Request:
         self.argv = cast("list[str]", argv)
         self.env = {name: value for name, value in env if name and "=" not in name}
         self.umask = umask
+        self.rlimits = _limits_in(document.get("rlimits") or [])
         self.release = str(document.get("release") or "")
+
+
+def _limits_in(pairs: object) -> list[tuple[int, int]]:
+    """Soft and hard limits by the resource's number; the kernel has the last word on their values."""
+    if not isinstance(pairs, list) or len(pairs) > _MAX_LIMITS:
+        raise InvalidArgument("rlimits is not a list of limits")
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise InvalidArgument("a limit is not a pair")
+        if not all(isinstance(value, int) and -1 <= value < 1 << 63 for value in pair):
+            raise InvalidArgument("a limit is not a number")
+    return [(soft, hard) for soft, hard in pairs]
 
 
 def _is_strings(value: object, length: int = 0) -> bool:
@@ -84,6 +100,7 @@ def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
         os.environ.clear()
         os.environ.update(request.env)
         os.umask(request.umask)
+        _set_limits(request.rlimits)
         sys.argv = list(request.argv)
         gc.enable()
         status = entry(request.argv)
@@ -98,6 +115,13 @@ def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
         status = 1
     finally:
         os._exit(status & 0xFF)
+
+
+def _set_limits(limits: list[tuple[int, int]]) -> None:
+    """Have the caller's resource limits in place of the keeper's: what the command starts inherits them."""
+    for number, pair in enumerate(limits):
+        if resource.getrlimit(number) != pair:
+            resource.setrlimit(number, pair)
 
 
 def _take_streams(fds: Sequence[int]) -> None:

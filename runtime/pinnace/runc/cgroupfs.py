@@ -1,4 +1,7 @@
-"""The ``cgroup`` mount inside a container: only its own groups, usually read-only."""
+"""The ``cgroup`` mount inside a container, usually read-only.
+
+It shows the container's own groups; version 2 without a cgroup namespace the whole hierarchy, as runc and crun do.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,12 @@ def mount_cgroups(
         _mount_legacy(kernel, root, target, parsed, cgroup, own)
     else:
         with root.directory(target) as place:
-            if own:
+            try:
                 kernel.mount("cgroup", place, "cgroup2", parsed.flags, parsed.data)
-            else:
+            except PermissionError:
+                if own:
+                    raise
+                # A user namespace may not show the whole of a hierarchy that it does not own.
                 _bind(kernel, root, target, place, cgroup.directories()[0], parsed.flags)
 
 

@@ -420,10 +420,7 @@ def _mount_cgroups(
     if cgroup is None:
         return
     if not isinstance(cgroup, LegacyCgroup):
-        if own:
-            to.add("mount", "cgroup", target, "cgroup2", parsed.data, parsed.flags, 0, 0)
-        else:
-            _show_group(to, target, cgroup.directories()[0], parsed.flags)
+        to.add("mount", "cgroup", target, "cgroup2", parsed.data, parsed.flags, 0, 0)
         return
     to.add("mount", "tmpfs", target, "tmpfs", "mode=755", _CGROUP_FLAGS, 0, 0)
     together: dict[str, list[str]] = {}

@@ -44,16 +44,19 @@ def prepare(kernel: Kernel, spec: dict[str, Any], bundle: str) -> Root:
 
 
 def _make_parent_private(kernel: Kernel, path: str) -> None:
-    """pivot_root(2) refuses when the mount that holds the new root is shared."""
+    """pivot_root(2) refuses when the new root, or the mount that holds it, is shared.
+
+    The root may be a mount of its own already, as a snapshot is: what is bound from it is shared as it is.
+    """
     place = path
     while True:
-        place = os.path.dirname(place)
         try:
             kernel.mount("", place, "", mnt.MS_PRIVATE)
             return
         except OSError as problem:
             if problem.errno != errno.EINVAL or place == "/":
                 raise
+        place = os.path.dirname(place)
 
 
 def fill(

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def runc(request: pytest.FixtureRequest, box: Box, release: Path) -> Runc:
 def _configure(box: Box, *args: str) -> None:
     box.set_args(*args)
     (box.bundle / "config.json").write_text(json.dumps(box.spec))
+
+
+@pytest.mark.parametrize("way", ["cold", "warm"])
+def test_resource_limits_are_the_callers(
+    box: Box, release: Path, request: pytest.FixtureRequest, way: str
+) -> None:
+    keeper = str(request.getfixturevalue("keeper")) if way == "warm" else ""
+    _configure(box, "cat", "/proc/self/limits")
+    del box.spec["process"]["rlimits"]
+    (box.bundle / "config.json").write_text(json.dumps(box.spec))
+    for _ in range(2):  # the second is a spare's, if there is one already
+        limited = ["prlimit", "--nofile=321:654", "--core=7:", "--msgqueue=1:4096", release / "bin/runc"]  # fmt: skip
+        done = _call([str(word) for word in limited], box, ["run", box.id], PINNACE_KEEPER=keeper)
+        found = {line[:26].strip(): line[26:].split()[:2] for line in done.stdout.splitlines()}
+        assert found["Max open files"] == ["321", "654"]
+        assert found["Max core file size"][0] == "7"
+        assert found["Max msgqueue size"] == ["1", "4096"]
+        time.sleep(0.3)
 
 
 def test_a_life_by_hand(box: Box, runc: Runc) -> None:

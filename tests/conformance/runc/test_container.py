@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, NotFound
+from pinnace.linux import mountinfo
 from pinnace.runc import container
 from tests.conformance.runc.conftest import Box
 
@@ -176,6 +178,27 @@ def test_mounts_stay_inside(box: Box) -> None:
     before = Path("/proc/self/mountinfo").read_text()
     box.background("sleep", "100")
     assert Path("/proc/self/mountinfo").read_text() == before
+
+
+@pytest.fixture
+def shared_root(box: Box) -> Iterator[None]:
+    """The container's root is a mount of its own, as a snapshot is, and the host shares it."""
+    for words in (["--bind", box.root, box.root], ["--make-shared", box.root]):
+        subprocess.run(["mount", *words], check=True)
+    yield
+    subprocess.run(["umount", "--lazy", box.root], check=True)
+
+
+@pytest.mark.parametrize("word", ["rshared", "shared", "rslave", "rprivate", "runbindable"])
+def test_a_shared_root_becomes_what_is_asked_for(box: Box, shared_root: None, word: str) -> None:
+    before = mountinfo.read()
+    box.linux["rootfsPropagation"] = word
+    ended = box.sh("grep ' / / ' /proc/self/mountinfo || cat /proc/self/mountinfo")
+    assert (ended.status, ended.error) == (0, "")
+    root = next(line for line in ended.output.splitlines() if line.split()[4] == "/")
+    assert ("shared:" in root) == ("shared" in word)
+    assert ("unbindable" in root) == (word == "runbindable")
+    assert mountinfo.read() == before
 
 
 def test_sysctl_of_the_container_only(box: Box) -> None:

@@ -145,6 +145,9 @@ def test_bad_ends_are_reported(
         {"op": "cli", "argv": ["a"], "env": [["A"]], "umask": 0},
         {"op": "cli", "argv": ["a"], "env": [], "umask": -1},
         {"op": "cli", "argv": ["a"], "env": [], "umask": 0},  # no descriptors
+        {"op": "cli", "argv": ["a"], "env": [], "umask": 0, "rlimits": [[1]]},
+        {"op": "cli", "argv": ["a"], "env": [], "umask": 0, "rlimits": [[1, "x"]]},
+        {"op": "cli", "argv": ["a"], "env": [], "umask": 0, "rlimits": [[1, 2]] * 17},
         {"op": "signal", "signal": 9},  # of nothing
         {"op": "shim", "id": "x"},
         {"op": "frobnicate"},

@@ -29,6 +29,7 @@ _MIB = 1 << 20
 
 ROWS = [
     _row("no-limits"),
+    Row("unified-no-namespace", {}, mounts=(_CGROUP,)),
     _row("memory", memory={"limit": 64 * _MIB}),
     _row("memory-and-swap", memory={"limit": 64 * _MIB, "swap": 96 * _MIB}),
     _row("memory-without-swap", memory={"limit": 64 * _MIB, "swap": 64 * _MIB}),
