@@ -2,7 +2,7 @@
 
     bin/        ctr, runc, skopeo, pinnaced, containerd, pinnace-keeper
     lib/        the runtime package, its pure-Python dependencies, byte code for the board's Python
-    libexec/    native helpers (init, launch, pause) and the script behind the commands
+    libexec/    native helpers (doze, init, launch, pause) and the script behind the commands
     share/      the pause image, as an OCI image layout (tar); shell completion
     manifest.json
 

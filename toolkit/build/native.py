@@ -19,7 +19,7 @@ from toolkit.paths import RUNTIME, cache_dir
 
 NATIVE = RUNTIME / "native"
 
-PROGRAMS = ("init", "launch", "pause")
+PROGRAMS = ("doze", "init", "launch", "pause")
 """The helpers that a bundle carries; each is ``runtime/native/NAME.c``, and what else begins with ``NAME_``."""
 
 _CPU = {Arch.ARMV6L: ("arm", "v6"), Arch.ARMV7L: ("arm", "v7"), Arch.ARM64: ("aarch64", ""), Arch.AMD64: ("x86_64", "")}  # fmt: skip

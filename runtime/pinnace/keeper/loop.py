@@ -26,17 +26,26 @@ class Loop:
         self._on_child = on_child
         self._poll = select.poll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._traffic: set[int] = set()
         self._running = True
         self._alarm: tuple[float, Callable[[], None]] | None = None
+        self._quiet: tuple[float, Callable[[], None]] | None = None
+        self._last = 0.0
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         # The handler does nothing; the byte that Python writes for the signal wakes poll().
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self.watch(self._wake_read, READ, self._woken)
 
-    def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
-        """Call ``callback(events)`` when one of ``events`` (or an error) is there on ``fd``."""
+    def watch(
+        self, fd: int, events: int, callback: Callable[[int], None], *, is_traffic: bool = False
+    ) -> None:
+        """Call ``callback(events)`` when one of ``events`` (or an error) is there on ``fd``.
+
+        Traffic does not count as something happening: see :meth:`quiet`.
+        """
         self._callbacks[fd] = callback
+        (self._traffic.add if is_traffic else self._traffic.discard)(fd)
         self._poll.register(fd, events)
 
     def change(self, fd: int, events: int) -> None:
@@ -53,6 +62,11 @@ class Loop:
         """Call ``callback`` once, that much later; there is one alarm, the last one set."""
         self._alarm = (time.monotonic() + seconds, callback)
 
+    def quiet(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever nothing but traffic has happened for that long."""
+        self._quiet = (seconds, callback)
+        self._last = time.monotonic()
+
     def stop(self) -> None:
         self._running = False
 
@@ -60,23 +74,48 @@ class Loop:
         """Serve until :meth:`stop`."""
         self.reap()
         while self._running:
-            for fd, events in self._poll.poll(self._patience()):
+            ready = self._poll.poll(self._patience())
+            for fd, events in ready:
                 # A callback before this one may have ended the connection of this one.
                 callback = self._callbacks.get(fd)
                 if callback is not None:
                     callback(events)
+            self._look_around([fd for fd, _ in ready])
             self._ring()
 
+    def _look_around(self, served: list[int]) -> None:
+        """Note when something happened last; call whom :meth:`quiet` names."""
+        if self._quiet is None:
+            return
+        seconds, callback = self._quiet
+        now = time.monotonic()
+        if any(fd not in self._traffic for fd in served):
+            self._last = now
+        elif now - self._last >= seconds:
+            self._last = now
+            callback()
+
     def _patience(self) -> float | None:
-        """Milliseconds until the alarm; ``None`` without one."""
-        if self._alarm is None:
-            return None
-        return max(0.0, self._alarm[0] - time.monotonic()) * 1000
+        """Milliseconds until the alarm or until it has been quiet, what is first; ``None`` without either."""
+        now = time.monotonic()
+        waits = [] if self._quiet is None else [self._last + self._quiet[0] - now]
+        if self._alarm is not None:
+            waits.append(self._alarm[0] - now)
+        return max(0.0, min(waits) * 1000) if waits else None
+
+    def _is_due(self) -> bool:
+        return self._alarm is not None and self._alarm[0] <= time.monotonic()
 
     def _ring(self) -> None:
-        if self._alarm is not None and self._alarm[0] <= time.monotonic():
+        if self._is_due():
+            assert self._alarm is not None
             callback, self._alarm = self._alarm[1], None
             callback()
+
+    def take_signals(self, taken: bool) -> None:
+        """Whether SIGCHLD comes to this process now, or waits for one that it becomes."""
+        how = signal.SIG_UNBLOCK if taken else signal.SIG_BLOCK
+        signal.pthread_sigmask(how, (signal.SIGCHLD,))
 
     def reap(self) -> None:
         """Take the statuses of all children that have ended by now."""

@@ -55,6 +55,18 @@ class Process:
             **self.stdio.paths,
         }
 
+    def remember(self) -> dict[str, Any]:
+        """All but its streams, for :meth:`recalled`."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "stdio"}
+
+    @classmethod
+    def recalled(cls, remembered: dict[str, Any], stdio: Stdio) -> Process:
+        """What :meth:`remember` told of."""
+        process = cls(remembered["exec_id"], stdio, remembered["terminal"], remembered["spec"])
+        for name, value in remembered.items():
+            setattr(process, name, value)
+        return process
+
     def result(self) -> dict[str, int]:
         """For ``delete``: how it ended."""
         return {"pid": self.pid, "status": self.exit_status, "exited_at": self.exited_at}

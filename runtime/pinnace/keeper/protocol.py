@@ -39,6 +39,11 @@ class Receiver:
         self._buffer = bytearray()
         self.fds: list[int] = []
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether part of a frame has come."""
+        return bool(self._buffer or self.fds)
+
     def receive(self) -> tuple[list[dict[str, Any]], bool]:
         """The frames that are complete now, and whether the peer has hung up.
 

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound
-from pinnace.keeper import sockets, worker
+from pinnace.keeper import doze, sockets, worker
 from pinnace.keeper.loop import READ, WRITE, Loop
 from pinnace.keeper.process import (
     CREATED,
@@ -116,7 +116,66 @@ class Shim:
 
     def run(self) -> None:
         self._wait_for_company()
+        seconds = doze.seconds()
+        if seconds:
+            self._loop.quiet(seconds, self._doze)
         self._loop.run()
+
+    # --- dozing ------------------------------------------------------------------------------
+
+    def _doze(self) -> None:
+        """Become small until something happens; back at once when something is under way."""
+        self._loop.take_signals(False)
+        try:
+            self._loop.reap()
+            state = self._describe()
+            if state is not None:
+                subscribers = [(fd, each.subscribed) for fd, each in self._connections.items()]
+                answers = self.do_state({}), {"version": VERSION}
+                doze.fall_asleep(state, answers, subscribers)
+        finally:
+            self._loop.take_signals(True)
+
+    def _describe(self) -> dict[str, Any] | None:
+        """Everything about this shim but its connections, for :meth:`restore`; ``None`` while it has something to do."""
+        running = [each for each in self._processes.values() if each.pid and each.status != STOPPED]
+        stdio = {name: each.stdio.describe() for name, each in self._processes.items()}
+        is_busy = any(each.is_busy for each in self._connections.values())
+        if not running or is_busy or any(each is None for each in stdio.values()):
+            return None
+        oom = None if self._oom is None else [self._oom.fd, self._oom.seen]
+        watched = [] if oom is None else [f"w{oom[0]}"]
+        return {
+            "wanted": self._wanted,
+            "listener": self._listener.fileno(),
+            "processes": [[each.remember(), stdio[name]] for name, each in self._processes.items()],
+            "oom": oom,
+            "items": [
+                *(f"p{each.pid}" for each in running),
+                *watched,
+                *(item for each in self._processes.values() for item in each.stdio.items()),
+            ],
+            "descriptors": [
+                *([] if oom is None else oom[:1]),
+                *(fd for each in self._processes.values() for fd in each.stdio.descriptors()),
+            ],
+        }
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any], connections: doze.Connections) -> Shim:
+        """The shim that :meth:`_describe` told of."""
+        shim = cls(Wanted(*state["wanted"]), socket.socket(fileno=state["listener"]))
+        for remembered, stdio in state["processes"]:
+            process = Process.recalled(remembered, Stdio.restore(shim._loop, stdio))
+            shim._processes[process.exec_id] = process
+        shim._created = True
+        if state["oom"] is not None:
+            shim._oom = control.watched_oom(shim._runtime_root, shim._wanted.id, *state["oom"])
+            shim._loop.watch(shim._oom.fd, READ, shim._memory_event)
+        for fd, subscribed in connections:
+            shim._connect(socket.socket(fileno=fd)).subscribed = subscribed
+        shim._loop.take_signals(True)
+        return shim
 
     def _wait_for_company(self) -> None:
         if not self._processes and not self._connections:
@@ -382,10 +441,14 @@ class Shim:
         if _peer_uid(sock) not in (0, os.geteuid()):
             sock.close()
             return
+        self._connect(sock)
+
+    def _connect(self, sock: socket.socket) -> Connection:
         sock.setblocking(False)
         connection = Connection(sock, self._loop)
         self._connections[sock.fileno()] = connection
         self._loop.watch(sock.fileno(), READ, lambda events: self._ready(connection, events))
+        return connection
 
     def _ready(self, connection: Connection, events: int) -> None:
         connection.flush()
@@ -445,6 +508,11 @@ class Connection:
         self.receiver = Receiver(sock)
         self.subscribed = False
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request or an answer is half through."""
+        return bool(self._unsent or self.receiver.is_busy)
+
     def send(self, message: dict[str, Any]) -> None:
         """Send as much as fits and the rest later; a frame is never left half sent.
 
@@ -478,6 +546,13 @@ def _peer_uid(sock: socket.socket) -> int:
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", credentials)[1]
     return uid
+
+
+def wake(words: list[str]) -> None:
+    """Be a shim again that has dozed: what ``runtime/native/doze.c`` executes."""
+    sealed.run_from_memory()  # it does from the start, and forks are to know
+    KERNEL.set_process_name("pinnace-shim")
+    Shim.restore(*doze.woken(words)).run()
 
 
 def main(argv: list[str]) -> int:

@@ -101,6 +101,65 @@ class Stdio:
             os.close(self.console)
             self.console = None
 
+    # --- dozing ------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any] | None:
+        """Everything, for :meth:`restore` in a process that has the same descriptors; ``None`` while bytes are on their way."""
+        copies = [copy for copy in (self._input, *self._copies) if copy is not None]
+        if any(copy.is_busy for copy in copies):
+            return None
+        return {
+            "paths": self.paths,
+            "held": self._held,
+            "writers": self._writers,
+            "console": self.console,
+            "input": None if self._input is None else self._input.describe(),
+            "copies": [copy.describe() for copy in self._copies],
+        }
+
+    @classmethod
+    def restore(cls, loop: Loop, state: Mapping[str, Any]) -> Stdio:
+        """What :meth:`describe` told of."""
+        stdio = cls(loop, state["paths"])
+        stdio._held += state["held"]
+        stdio._writers += state["writers"]
+        stdio.console = state["console"]
+        if state["input"] is not None:
+            source, target, *_ = state["input"]
+            stdio._input = Copy(loop, source, target, on_end=stdio._forget_input)
+        for source, target, reader, is_lossy in state["copies"]:
+            if source < 0:
+                # It is over, but for a client that is late and may still read what it has left.
+                stdio._held += [reader] if reader is not None and reader >= 0 else []
+            elif reader is None:
+                stdio._copies.append(Copy(loop, source, target, is_lossy=is_lossy))
+            else:
+                stdio._copies.append(FifoCopy(loop, source, target, reader))
+        return stdio
+
+    def descriptors(self) -> list[int]:
+        """All that are open."""
+        copies = [copy for copy in (self._input, *self._copies) if copy is not None]
+        found = [*self._held, *self._writers, -1 if self.console is None else self.console]
+        for source, target, reader, _ in (copy.describe() for copy in copies):
+            found += [source, target, -1 if reader is None else reader]
+        return [fd for fd in found if fd >= 0]
+
+    def items(self) -> list[str]:
+        """What ``runtime/native/doze.c`` has to copy, or to wake up for, in its words."""
+        copies = [copy for copy in (self._input, *self._copies) if copy is not None]
+        found = []
+        for source, target, reader, is_lossy in (copy.describe() for copy in copies):
+            if source < 0:
+                continue
+            if self.console is not None:
+                found.append(f"w{source}")
+            elif is_lossy:
+                found.append(f"l{source}:{target}")
+            else:
+                found.append(f"r{source}:{target}" + ("" if reader is None else f":{reader}"))
+        return found
+
     # --- opening -----------------------------------------------------------------------------
 
     def _open_input(self) -> int:
@@ -184,7 +243,7 @@ class Copy:
         self._ending = False
         self._on_end = on_end
         self._is_lossy = is_lossy
-        loop.watch(source, READ, self._readable)
+        loop.watch(source, READ, self._readable, is_traffic=True)
 
     def finish(self) -> None:
         """Pass on what is there now, then close; whoever still writes is not waited for."""
@@ -207,6 +266,15 @@ class Copy:
         self._source = self._target = -1
         if self._on_end is not None:
             self._on_end()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has read what is not written yet."""
+        return bool(self._data)
+
+    def describe(self) -> tuple[int, int, int | None, bool]:
+        """Source and target (-1 at its end), the reading end that it holds (``None`` if its kind has none), is it lossy."""
+        return self._source, self._target, None, self._is_lossy
 
     def release(self) -> None:
         """Let go of what outlives the copying, if anything does."""
@@ -237,7 +305,7 @@ class Copy:
     def _go_on(self) -> None:
         if self._source >= 0 and not self._data:
             self._loop.forget(self._target)
-            self._loop.watch(self._source, READ, self._readable)
+            self._loop.watch(self._source, READ, self._readable, is_traffic=True)
             self._readable(READ)
 
     def _write(self) -> None:
@@ -256,7 +324,7 @@ class Copy:
         if self._data:
             self._loop.forget(self._source)
             self._loop.forget(self._target)
-            self._loop.watch(self._target, WRITE, self._writable)
+            self._loop.watch(self._target, WRITE, self._writable, is_traffic=True)
 
 
 class FifoCopy(Copy):
@@ -282,6 +350,9 @@ class FifoCopy(Copy):
             if self._data:
                 self._writable(WRITE)
         super().finish()
+
+    def describe(self) -> tuple[int, int, int | None, bool]:
+        return self._source, self._target, self._reader, self._is_lossy
 
     def release(self) -> None:
         if self._reader >= 0:

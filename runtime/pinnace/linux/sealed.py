@@ -14,8 +14,12 @@ import fcntl
 import os
 import struct
 import sys
+from typing import TYPE_CHECKING
 
 from pinnace.linux import libc
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _OPEN_TREE_CLONE = 1
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
@@ -49,6 +53,11 @@ def run_from_memory() -> None:
         except OSError:
             if make is _sealed_copy:
                 raise
+
+
+def marked(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for another program that will execute this interpreter again, from the same place, in this process."""
+    return {**environment, _MARK: str(os.getpid())}
 
 
 def open_program(path: str) -> int:

@@ -104,6 +104,11 @@ def watch_oom(state_root: str, identifier: str) -> OomWatch | None:
     return oom.watch(limits.of(container)) if container.cgroup_path else None
 
 
+def watched_oom(state_root: str, identifier: str, fd: int, seen: int) -> OomWatch:
+    """What :func:`watch_oom` gave, in a process that has its descriptor."""
+    return oom.OomWatch(limits.of(states.load(state_root, identifier)), fd, seen)
+
+
 def update(state_root: str, identifier: str, resources: dict[str, Any]) -> None:
     """Change limits; what ``resources`` does not name stays."""
     if not isinstance(resources, dict):

@@ -17,11 +17,12 @@ from pinnace.linux.cgroups.v1 import LegacyCgroup
 class OomWatch:
     """Watches one group; ``fd`` is readable when there is something to ask ``happened`` about."""
 
-    __slots__ = ("_group", "_seen", "fd")
+    __slots__ = ("_group", "fd", "seen")
 
-    def __init__(self, group: Cgroup, fd: int) -> None:
+    def __init__(self, group: Cgroup, fd: int, seen: int | None = None) -> None:
+        """``seen``: how often it had happened when it was last asked about."""
         self._group = group
-        self._seen = group.oom_kills()
+        self.seen = group.oom_kills() if seen is None else seen
         self.fd = fd
 
     def happened(self) -> bool:
@@ -32,8 +33,8 @@ class OomWatch:
             return False
         if self._group.version == 1:
             return self._group.exists()  # the end of a group counts the eventfd up, too
-        seen, self._seen = self._seen, self._group.oom_kills()
-        return self._seen > seen
+        seen, self.seen = self.seen, self._group.oom_kills()
+        return self.seen > seen
 
     def close(self) -> None:
         """Stop watching."""
