@@ -8,6 +8,12 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 """The checkout that this toolkit runs from."""
 
+IMPORTS = Path(__file__).resolve().parents[(__package__ or "toolkit").count(".") + 1]
+"""Where this package is imported from: a program that is started with ``-m`` has to find it there, too.
+
+The checkout, or an environment's ``site-packages``, where the package is part of another one.
+"""
+
 RUNTIME = PROJECT / "runtime"
 TEMPLATES = PROJECT / "templates"
 LOCKS = PROJECT / "locks"

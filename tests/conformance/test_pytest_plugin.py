@@ -31,14 +31,30 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_brings_what_it_needs_and_no_more(python: Path) -> None:
+    """One name at the top level, although it is made from the toolkit: somebody may have a toolkit of his own."""
     program = (
-        "import importlib.util as u, pinnace_boards, toolkit.pytest_boards.plugin, toolkit.boards.emulated;"
-        "print([name for name in ('fabric', 'invoke', 'pinnace', 'roles') if u.find_spec(name)])"
+        "import importlib.metadata as m, importlib.util as u, pinnace_boards;"
+        "top = {file.parts[0] for file in m.files('pinnace-boards')};"
+        "print(sorted(name for name in top if not name.endswith('.dist-info')));"
+        "print([name for name in ('fabric', 'invoke', 'pinnace', 'roles', 'toolkit') if u.find_spec(name)])"
     )
     done = subprocess.run(
         [python, "-c", program], cwd="/", capture_output=True, text=True, check=True
     )
-    assert done.stdout == "[]\n"
+    assert done.stdout == "['pinnace_boards']\n[]\n"
+
+
+def test_every_module_of_the_wheel_can_be_imported(python: Path) -> None:
+    program = (
+        "import importlib, pkgutil, pinnace_boards as p;"
+        "names = [m.name for m in pkgutil.walk_packages(p.__path__, 'pinnace_boards.')];"
+        "[importlib.import_module(name) for name in names];"
+        "print('pinnace_boards._toolkit.boards.system.supervisor' in names)"
+    )
+    done = subprocess.run(
+        [python, "-c", program], cwd="/", capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
 
 
 def test_the_example_passes_on_the_chosen_boards(

@@ -18,7 +18,7 @@ from toolkit.boards.board import Board
 from toolkit.boards.catalogue import Spec
 from toolkit.boards.config import Config
 from toolkit.errors import MissingPrerequisite, PinnaceError, UsageError
-from toolkit.paths import PROJECT, state_dir
+from toolkit.paths import IMPORTS, state_dir
 from toolkit.process import last_line, start_time
 
 _BOOT_SECONDS = 180
@@ -256,12 +256,12 @@ class EmulatedBoard(Board):
                     [
                         sys.executable,
                         "-m",
-                        "toolkit.boards.supervisor",
+                        f"{__package__}.supervisor",
                         str(config.directory),
                         self.id,
                     ],
                     cwd="/",
-                    env={**os.environ, "PYTHONPATH": str(PROJECT)},
+                    env={**os.environ, "PYTHONPATH": str(IMPORTS)},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from toolkit import console, debian, host
 from toolkit.arch import Arch
-from toolkit.boards import emulator, machine, recipe, twin
+from toolkit.boards import emulator, machine, recipe, source, twin
 from toolkit.boards.config import Config
 from toolkit.debian import Archive, kept_tree
 from toolkit.errors import PinnaceError
@@ -85,7 +85,9 @@ def _in_use() -> set[Path]:
 
 
 def _entry(release: str, debian_arch: str) -> Path:
-    key = debian.content_key(release, debian_arch, *PACKAGES, *_UNWANTED, _RECIPE, recipe.text())
+    key = debian.content_key(
+        release, debian_arch, *PACKAGES, *_UNWANTED, _RECIPE, source.plain(recipe.text())
+    )
     return cache_dir("roots") / f"{release}-{debian_arch}-{key}"
 
 

@@ -54,7 +54,7 @@ def main() -> None:
 def launch_command(config: Config, directories: list[Path]) -> list[str]:
     """The command that becomes PID 1 of a board, joined to the cgroups in ``directories``."""
     namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
-    guest = [sys.executable, "-m", "toolkit.boards.guest", str(config.directory)]
+    guest = [sys.executable, "-m", f"{__package__}.guest", str(config.directory)]
     return [
         "unshare", *namespaces, "--fork", "--kill-child=KILL", "--propagation", "private", "--",
         "sh", "-c", _ENTER, "enter", str(len(directories)), *map(str, directories), *guest,

@@ -1,6 +1,6 @@
 """What a project that uses the plugin imports: the type of its fixture ``board``.
 
-Installed at the top level, under the distribution's name; what is behind it may move.
+Installed it is the package ``pinnace_boards``; what is behind it may move.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from toolkit.boards.system import (
     login,
     network_card,
     overlay,
+    quiet,
     shell,
     snapshots,
     tools,
@@ -33,13 +34,14 @@ from toolkit.boards.system.launch import Run, free_port
 from toolkit.boards.system.model import Model
 from toolkit.boards.system.qmp import Monitor
 from toolkit.errors import PinnaceError, UsageError
-from toolkit.paths import PROJECT, state_dir
+from toolkit.paths import IMPORTS, state_dir
 from toolkit.process import last_line, start_time
 
 _BOOT_SECONDS = 600
 _RESTORE_SECONDS = 180
 """Half a minute and two seconds on an idle machine; these are for a loaded one."""
 
+_QUIET_SECONDS = 90
 _POWEROFF_SECONDS = 180
 _END_SECONDS = 20
 
@@ -299,6 +301,8 @@ class SystemBoard(Board):
                 else:
                     self._boot()
                     login.settle(self)
+                step.say("waiting until it is quiet")
+                quiet.wait(int(self._running().qemu_pid.read_text()), _QUIET_SECONDS)
                 step.say("snapshot")
                 self._save(self._running(), target)
                 step.detail = f"{snapshots.memory(target).stat().st_blocks // 2048} MiB"
@@ -355,11 +359,11 @@ class SystemBoard(Board):
             system=disk.system,
         )
         run.write(self._record)
-        # The project's own modules first, then what whoever started us added.
-        paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # The toolkit's own modules first, then what whoever started us added.
+        paths = [str(IMPORTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         with (self._directory / "supervisor.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "toolkit.boards.system.supervisor", str(self._record)],
+                [sys.executable, "-m", f"{__package__}.supervisor", str(self._record)],
                 cwd="/",
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 stdin=subprocess.DEVNULL,

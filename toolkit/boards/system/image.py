@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import console, debian
-from toolkit.boards import identity, network, recipe
+from toolkit.boards import identity, network, recipe, source
 from toolkit.boards.root import MINBASE, PACKAGES
 from toolkit.boards.system import accounts, configure, initrd, rootfs, tools
 from toolkit.boards.system.choice import remembered
@@ -100,13 +100,13 @@ def _built(model: Model, packages: Sequence[str], inputs: Sequence[str]) -> Path
 def _recipe() -> str:
     """A digest of the modules that decide what an image holds."""
     parts = (accounts, configure, initrd, rootfs, recipe, sys.modules[__name__])
-    return debian.content_key(*(inspect.getsource(part) for part in parts))
+    return debian.content_key(*(source.of(part) for part in parts))
 
 
 def _edits(model: Model) -> str:
     """What changes the device tree: the module that the model's function is in."""
     module = inspect.getmodule(model.changed_tree)
-    return debian.content_key(inspect.getsource(module)) if module else ""
+    return debian.content_key(source.of(module)) if module else ""
 
 
 def _fill(folder: Path, model: Model, archive: Archive, debs: list[Deb]) -> None:

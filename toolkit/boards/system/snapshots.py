@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from toolkit import debian
-from toolkit.boards import identity
-from toolkit.boards.system import launch, supervisor, tools
+from toolkit.boards import identity, source
+from toolkit.boards.system import launch, quiet, supervisor, tools
 from toolkit.boards.system.image import Image
 from toolkit.boards.system.model import Model
 from toolkit.boards.system.qmp import Monitor
@@ -79,5 +79,5 @@ def _booted_entry(model: Model, image: Image) -> Path:
 
 
 def _sources() -> list[str]:
-    """The code that decides what machine a snapshot belongs to."""
-    return [Path(module.__file__ or "").read_text() for module in (launch,)]
+    """The code that decides what machine a snapshot belongs to, and when it is taken."""
+    return [source.of(module) for module in (launch, quiet)]
