@@ -1,98 +1,151 @@
-"""A blocking ttrpc client on a unix socket: what containerd's shims speak.
+"""A ttrpc client on a unix socket: what speaks to containerd's shims, and a shim to its daemon.
 
-A frame is a header of ten bytes (length and stream as big-endian 32-bit numbers, type, flags) and a message: a
-request names service and method around its payload, a response has a status or a payload
-(github.com/containerd/ttrpc, PROTOCOL.md).
+One thread reads the answers, which come in any order: a ``Wait`` is answered hours after what was asked later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-import struct
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from pinnace import errors
-from pinnace.api import codec as pb
-from pinnace.api import grpc
+from pinnace.api import ttrpc
 from pinnace.api.codec import Message
-from pinnace.api.schema.status import Status
+from pinnace.linux.sockets import limit_sending
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pinnace.api.method import Method
 
-_HEADER = struct.Struct(">IIBB")
-_REQUEST, _RESPONSE = 1, 2
-_MOST_BYTES = 4 << 20
+    OnAnswer = Callable[[bytes | errors.Error], None]
+
+_SEND_SECONDS = 30
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
 
-class _Request(pb.Message):
-    service = pb.string(1)
-    method = pb.string(2)
-    payload = pb.data(3)
-    timeout_nano = pb.int64(4)
-
-
-class _Response(pb.Message):
-    status = pb.message(1, Status)
-    payload = pb.data(2)
-
-
 class TtrpcClient:
-    """One connection; one call at a time. Use as a context."""
+    """One connection; its methods may be called from any thread. Use as a context, or close it."""
 
-    def __init__(self, address: str, *, timeout: float = 30.0) -> None:
-        """Raises :class:`Unavailable` when nothing listens; ``timeout`` (seconds) is for each answer."""
+    def __init__(
+        self, address: str, *, timeout: float = 30.0, on_close: Callable[[], None] | None = None
+    ) -> None:
+        """Raises :class:`Unavailable` when nothing listens.
+
+        ``timeout`` (seconds) is for each answer, ``on_close`` is called when the peer has gone, not after :meth:`close`.
+        """
         self.address = address.removeprefix("unix://")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(timeout)
+        self._timeout = timeout
+        self._on_close = on_close
+        self._lock = threading.Lock()
+        self._waiting: dict[int, OnAnswer] = {}
         self._stream = -1
+        self._closed = False
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        limit_sending(self._socket, _SEND_SECONDS)
         try:
             self._socket.connect(self.address)
         except OSError as problem:
             self._socket.close()
             reason = os.strerror(problem.errno) if problem.errno else "timed out"
             raise errors.Unavailable(f"cannot connect to {self.address}: {reason}") from None
+        threading.Thread(target=self._read_all, name="ttrpc", daemon=True).start()
 
     def __enter__(self) -> TtrpcClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self.close()
 
-    def call(self, method: Method[Request, Response], request: Request) -> Response:
-        """One request, one answer; raises the error of its status."""
-        self._stream += 2  # a client's streams have odd numbers
-        service, _, name = method.path.strip("/").partition("/")
-        body = _Request(service=service, method=name, payload=request.encode()).encode()
+    def close(self) -> None:
+        """Let go of the connection; calls under way fail."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def call(
+        self, method: Method[Request, Response], request: Request, timeout: float = 0
+    ) -> Response:
+        """One request, one answer; raises the error of its status, DeadlineExceeded, Unavailable."""
+        answers: list[bytes | errors.Error] = []
+        came = threading.Event()
+
+        def take(answer: bytes | errors.Error) -> None:
+            answers.append(answer)
+            came.set()
+
+        stream = self._send(method, request, take)
+        if not came.wait(timeout or self._timeout):
+            with self._lock:
+                self._waiting.pop(stream, None)
+            raise errors.DeadlineExceeded(f"{method.path}: no answer in time")
+        if isinstance(answers[0], errors.Error):
+            raise answers[0]
+        return method.response.decode(answers[0])
+
+    def begin(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        on_answer: Callable[[Response], None],
+    ) -> None:
+        """Ask, and call back from the reading thread (so briefly) with the answer; an error is nobody's."""
+
+        def take(answer: bytes | errors.Error) -> None:
+            if not isinstance(answer, errors.Error):
+                on_answer(method.response.decode(answer))
+
+        self._send(method, request, take)
+
+    def _send(self, method: Method[Request, Response], request: Request, take: OnAnswer) -> int:
+        with self._lock:
+            self._stream += 2
+            stream = self._stream
+            data = ttrpc.request(stream, method, request)
+            self._waiting[stream] = take
+            try:
+                self._socket.sendall(data)
+            except OSError as problem:
+                del self._waiting[stream]
+                raise errors.Unavailable(f"{self.address}: {problem.strerror}") from None
+        if self._closed:
+            self._fail_all()
+        return stream
+
+    def _read_all(self) -> None:
+        frames = ttrpc.Frames()
+        # A peer that talks nonsense is as good as gone.
+        with contextlib.suppress(OSError, errors.Error):
+            while data := self._socket.recv(65536):
+                for frame in frames.feed(data):
+                    self._take(frame)
+        gone, self._closed = not self._closed, True
+        self._fail_all()
+        with self._lock:
+            self._socket.close()
+        if gone and self._on_close is not None:
+            self._on_close()
+
+    def _take(self, frame: ttrpc.Frame) -> None:
+        if frame.kind != ttrpc.RESPONSE:
+            return
+        with self._lock:
+            take = self._waiting.pop(frame.stream, None)
+        if take is None:
+            return
         try:
-            self._socket.sendall(_HEADER.pack(len(body), self._stream, _REQUEST, 0) + body)
-            answer = self._answer()
-        except TimeoutError:
-            raise errors.DeadlineExceeded(f"{method.path}: no answer in time") from None
-        except OSError as problem:
-            raise errors.Unavailable(f"{self.address}: {problem.strerror}") from None
-        if answer.status is not None and answer.status.code:
-            raise grpc.status_error(answer.status.code, answer.status.message)
-        return method.response.decode(answer.payload)
+            answer: bytes | errors.Error = ttrpc.check(ttrpc.Response.decode(frame.body))
+        except errors.Error as problem:
+            answer = problem
+        take(answer)
 
-    def _answer(self) -> _Response:
-        while True:
-            length, stream, kind, _ = _HEADER.unpack(self._read(_HEADER.size))
-            if length > _MOST_BYTES:
-                raise errors.DataLoss(f"{self.address} sent a frame of {length} bytes")
-            body = self._read(length)
-            if (stream, kind) == (self._stream, _RESPONSE):
-                return _Response.decode(body)
-
-    def _read(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            chunk = self._socket.recv(count - len(data))
-            if not chunk:
-                raise errors.Unavailable(f"{self.address}: the connection ended")
-            data += chunk
-        return data
+    def _fail_all(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for take in waiting.values():
+            take(errors.Unavailable(f"{self.address}: the connection ended"))

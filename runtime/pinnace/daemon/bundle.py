@@ -82,6 +82,14 @@ def read(path: str, name: str) -> bytes:
         return file.read(MAX_SPEC)
 
 
+def read_if_there(path: str, name: str) -> str:
+    """The text of a file of the bundle, empty without one."""
+    try:
+        return read(path, name).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def read_exit(directory: str) -> Mapping[str, Any] | None:
     """What a shim wrote of its container's end; ``None`` when there is nothing usable."""
     try:

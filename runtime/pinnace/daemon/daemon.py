@@ -10,7 +10,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from pinnace.daemon import plugins, sandbox
+from pinnace.daemon import plugins, runtimes, sandbox
 from pinnace.daemon.catalog import Catalog
 from pinnace.daemon.collector import Collector
 from pinnace.daemon.config import reloaded
@@ -23,17 +23,24 @@ from pinnace.errors import Error
 from pinnace.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pinnace.daemon.backends import Backend
     from pinnace.daemon.config import Config
     from pinnace.daemon.log import Log
+    from pinnace.daemon.runtimes import Runtime
     from pinnace.daemon.shims import Shims
     from pinnace.store.gc import Stats
+    from pinnace.store.records import TypedValue
 
 
 class Daemon:
     """Everything that services work with. ``start`` brings back what ran before."""
 
-    def __init__(self, config: Config, log: Log, shims: Shims) -> None:
-        """Open the stores; raises what ``Store`` does."""
+    def __init__(
+        self, config: Config, log: Log, shims: Shims, programs: Callable[[], Backend] | None = None
+    ) -> None:
+        """Open the stores; raises what ``Store`` does. ``programs`` is for shims that are not our own."""
         self.config = config
         self.log = log
         self.store = Store(config.text("root"))
@@ -53,6 +60,7 @@ class Daemon:
             shims,
             self.events,
             log,
+            programs,
         )
         self._restart = Monitor(
             self.store,
@@ -61,6 +69,7 @@ class Daemon:
             self.events,
             log,
             seconds(config.text("restart_interval")) or 10.0,
+            self.runtime,
         )
         self.streams: Streams[Any] = Streams()
         self._sandbox_image = threading.Thread(target=self._import_sandbox_image, daemon=True)
@@ -87,6 +96,10 @@ class Daemon:
         self.config, changed, waiting = reloaded(self.config, new)
         self.log.set_level(self.config.text("log_level"))
         return changed, waiting
+
+    def runtime(self, name: str, options: TypedValue | None) -> Runtime:
+        """What runs a container whose record names ``name``; raises NotFound, InvalidArgument."""
+        return runtimes.find(name, self.config["runtime_programs"], options)
 
     def plugins(self) -> list[plugins.Plugin]:
         """What the daemon is made of, in containerd's terms."""

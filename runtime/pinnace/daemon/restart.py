@@ -16,14 +16,16 @@ from pinnace.daemon.task import STOPPED, Stdio
 from pinnace.errors import Error, InvalidArgument, NotFound, ResourceExhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pinnace.daemon.catalog import Catalog
     from pinnace.daemon.events import Event, Exchange, Subscription
     from pinnace.daemon.log import Log
+    from pinnace.daemon.runtimes import Runtime
     from pinnace.daemon.task import ProcessState
     from pinnace.daemon.tasks import Tasks
     from pinnace.store.containers import Container
+    from pinnace.store.records import TypedValue
     from pinnace.store.store import Store
 
 _PREFIX = "containerd.io/restart."
@@ -98,13 +100,16 @@ class Monitor:
 
     def __init__(
         self, store: Store, catalog: Catalog, tasks: Tasks, events: Exchange, log: Log, interval: float,
+        runtime: Callable[[str, TypedValue | None], Runtime],
     ) -> None:  # fmt: skip
+        """``runtime`` finds what runs a container, by its record's name and options."""
         self._store = store
         self._catalog = catalog
         self._tasks = tasks
         self._events = events
         self._log = log
         self._interval = interval
+        self._runtime = runtime
         self._turns: dict[tuple[str, str], _Turn] = {}
         self._subscription: Subscription | None = None
         self._stopping = False
@@ -194,7 +199,10 @@ class Monitor:
         terminal = isinstance(process, dict) and bool(process.get("terminal"))
         mounts = self._store.snapshotter(container.snapshotter).mounts(namespace, container.snapshot_key) if container.snapshot_key else []  # fmt: skip
         stdio = Stdio("", log, "" if terminal else log, terminal)
-        self._tasks.create(namespace, container.id, container.spec.value, mounts, stdio, {})
+        runtime = self._runtime(container.runtime_name, container.runtime_options)
+        self._tasks.create(
+            namespace, container.id, container.spec.value, mounts, stdio, {}, runtime
+        )
         try:
             self._tasks.start(namespace, container.id)
         except Error:

@@ -2,7 +2,7 @@
 
 The first place is where current versions of containerd (configuration versions 3 and 4) have it,
 the others are those of version 2. Source: containerd's docs/man/containerd-config.toml.5.md and
-docs/cri/config.md; ``io.pinnace.keeper`` is our own.
+docs/cri/config.md; ``io.pinnace.*`` are our own.
 """
 
 from __future__ import annotations
@@ -99,6 +99,13 @@ def _between(low: int, high: int) -> Check:
     return lambda value: "" if low <= value <= high else f"must be from {low} to {high}: {value}"
 
 
+def _programs(value: dict[str, Any]) -> str:
+    for name, program in value.items():
+        if not isinstance(program, str) or not program.startswith("/"):
+            return f"{name} must be the absolute path of a shim, not {_shown(program)}"
+    return ""
+
+
 def _image(value: str) -> str:
     return "" if value and not value.isspace() else "must name an image"
 
@@ -135,6 +142,9 @@ _ALL = (
     Setting("address", "string", "/run/pinnace/pinnace.sock", (("grpc", "address"),), _socket, "address"),
     Setting("uid", "integer", 0, (("grpc", "uid"),), _between(0, (1 << 32) - 2)),
     Setting("gid", "integer", 0, (("grpc", "gid"),), _between(0, (1 << 32) - 2)),
+    Setting("ttrpc_address", "string", "", (("ttrpc", "address"),), _socket_or_none),
+    Setting("ttrpc_uid", "integer", 0, (("ttrpc", "uid"),), _between(0, (1 << 32) - 2)),
+    Setting("ttrpc_gid", "integer", 0, (("ttrpc", "gid"),), _between(0, (1 << 32) - 2)),
     Setting("log_level", "string", "info", (("debug", "level"),),
             _one_of("trace", "debug", "info", "warn", "error", "fatal", "panic"), "log-level", live=True),
     Setting("log_format", "string", "text", (("debug", "format"),), _one_of("text", "json"), "log-format"),
@@ -144,6 +154,7 @@ _ALL = (
     Setting("metrics_address", "string", "", (("metrics", "address"),), _tcp_address),
     Setting("keeper_address", "string", "/run/pinnace/keeper.sock",
             (("plugins", "io.pinnace.keeper", "address"),), _socket),
+    Setting("runtime_programs", "table", {}, (("plugins", "io.pinnace.runtimes"),), _programs, live=True),
     Setting("gc_schedule_delay", "string", "500ms", _of(_GC, "schedule_delay"), _duration),
     Setting("gc_startup_delay", "string", "100ms", _of(_GC, "startup_delay"), _duration),
     Setting("restart_interval", "string", "10s",

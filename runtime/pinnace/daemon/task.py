@@ -16,6 +16,7 @@ from pinnace.errors import AlreadyExists, Error, FailedPrecondition, NotFound
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pinnace.daemon.backends import Backend
     from pinnace.daemon.events import Exchange
     from pinnace.daemon.shims import Shim
 
@@ -47,10 +48,13 @@ class ProcessState(NamedTuple):
 class Task:
     """A running container. Its public methods may be called from any thread."""
 
-    def __init__(self, namespace: str, identifier: str, bundle: str, events: Exchange) -> None:
+    def __init__(
+        self, namespace: str, identifier: str, bundle: str, events: Exchange, backend: Backend
+    ) -> None:
         self.namespace = namespace
         self.id = identifier
         self.bundle = bundle
+        self.backend = backend
         self._events = events
         self._changed = threading.Condition()
         self._processes: dict[str, ProcessState] = {}
@@ -60,6 +64,8 @@ class Task:
         self.deleted = False
         self.ending = False
         """The shim was asked to end: that its connection closes is no loss."""
+        self.cleaned = False
+        """The container was removed: nothing is left of it."""
 
     @property
     def shim(self) -> Shim:

@@ -3,29 +3,33 @@
 A shim is a process of its own that outlives the daemon. For each task there is a bundle directory,
 ``<state>/io.containerd.runtime.v2.task/<namespace>/<id>``, with ``config.json``, the root
 directory, and ``address``, which names the shim's socket; from these a new daemon finds its tasks.
-The shim's own directory has a short name, because a socket's path has 107 bytes at most.
+``shim-binary-path`` is there as well when the shim is not our own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pinnace.daemon import bundle, orphans
+from pinnace.daemon import bundle
+from pinnace.daemon.backends import OwnShims
+from pinnace.daemon.runtimes import Runtime
 from pinnace.daemon.task import CREATED, RUNNING, STOPPED, ProcessState, Stdio, Task
 from pinnace.errors import AlreadyExists, DeadlineExceeded, Error, FailedPrecondition, NotFound
-from pinnace.keeper import leftovers, protocol
 from pinnace.store.records import check_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pinnace.daemon.backends import Backend
     from pinnace.daemon.events import Exchange
     from pinnace.daemon.log import Log
     from pinnace.daemon.shims import Shims
     from pinnace.linux.mount import Mount
+
+_PROGRAM = "shim-binary-path"
+"""The file of a bundle that names the program of its shim, unless it is our own."""
 
 
 class Exit(NamedTuple):
@@ -40,16 +44,23 @@ class Exit(NamedTuple):
 class Tasks:
     """All tasks of all namespaces."""
 
-    def __init__(self, root: str, shims: Shims, events: Exchange, log: Log) -> None:
+    def __init__(
+        self,
+        root: str,
+        shims: Shims,
+        events: Exchange,
+        log: Log,
+        programs: Callable[[], Backend] | None = None,
+    ) -> None:
+        """``programs`` gives the backend of shims that are not our own, when there is one."""
         self._root = root
-        self._states = os.path.join(os.path.dirname(root), "s")
-        self._shims = shims
+        self._own = OwnShims(os.path.join(os.path.dirname(root), "s"), shims, log)
+        self._programs = programs
         self._events = events
         self._log = log
         self._lock = threading.Lock()
         self._tasks: dict[tuple[str, str], Task] = {}
-        for directory in (self._root, self._states):
-            os.makedirs(directory, mode=0o711, exist_ok=True)
+        os.makedirs(self._root, mode=0o711, exist_ok=True)
 
     # --- finding -----------------------------------------------------------------------------
 
@@ -76,20 +87,25 @@ class Tasks:
         rootfs: Sequence[Mount],
         stdio: Stdio,
         options: Mapping[str, Any],
+        runtime: Runtime | None = None,
     ) -> int:
         """Start a shim and let it create the container; the pid of its first process.
 
-        Raises AlreadyExists, InvalidArgument, and what the shim says. Nothing is left on failure.
+        ``options`` are for our own shim; a ``runtime`` of another program has its own. Raises AlreadyExists, InvalidArgument, and what the shim says. Nothing is left on failure.
         """
         check_identifier(namespace)
         check_identifier(identifier)
-        task = Task(namespace, identifier, self._bundle(namespace, identifier), self._events)
+        runtime = runtime or Runtime()
+        backend = self._backend(runtime.program)
+        task = Task(
+            namespace, identifier, self._bundle(namespace, identifier), self._events, backend
+        )
         with self._lock:
             if (namespace, identifier) in self._tasks:
                 raise AlreadyExists(f"task {identifier}: already exists")
             self._tasks[namespace, identifier] = task
         try:
-            pid = self._create(task, spec, rootfs, stdio, options)
+            pid = self._create(task, runtime, spec, rootfs, stdio, options)
         except BaseException:
             self._discard(task)
             raise
@@ -107,37 +123,35 @@ class Tasks:
     def _create(
         self,
         task: Task,
+        runtime: Runtime,
         spec: bytes,
         rootfs: Sequence[Mount],
         stdio: Stdio,
         options: Mapping[str, Any],
     ) -> int:
         bundle.make(task.bundle, spec)
-        state = self._shim_directory(task)
-        address = self._start_shim(task, state)
+        if runtime.program:
+            bundle.write(task.bundle, _PROGRAM, runtime.program.encode())
+        address = task.backend.start(task, runtime)
         bundle.write(task.bundle, "address", address.encode())
         self._connect(task, address)
         task.add(ProcessState("", 0, CREATED, stdio))
         result = task.call(
             "create",
             rootfs=[mount._asdict() for mount in rootfs],
-            options=dict(options),
+            options=runtime.options if runtime.program else dict(options),
             **stdio._asdict(),
         )
         pid = int(result["pid"])
         task.created(pid)
         return pid
 
-    def _start_shim(self, task: Task, state: str) -> str:
-        """Start the shim; its address."""
-        orphans.clear(self._shims, state)
-        try:
-            return self._shims.start(task.namespace, task.id, task.bundle, state)
-        except Error:
-            # One that a killed daemon had asked for may have come only now, and be in the way.
-            if not orphans.clear(self._shims, state):
-                raise
-        return self._shims.start(task.namespace, task.id, task.bundle, state)
+    def _backend(self, program: str) -> Backend:
+        if not program:
+            return self._own
+        if self._programs is None:
+            raise NotFound(f"shim {program} cannot be used: this daemon knows only its own")
+        return self._programs()
 
     def start(self, namespace: str, identifier: str, exec_id: str = "") -> int:
         """Let a created process run; its pid. Raises NotFound, FailedPrecondition."""
@@ -179,6 +193,7 @@ class Tasks:
             raise FailedPrecondition(f"task {identifier} is {state.status}, it must be stopped")
         try:
             result = task.call("delete")
+            task.cleaned = True
         except Error as problem:
             # A shim that is gone can't clean up; that is done below.
             if not task.is_lost():
@@ -230,23 +245,12 @@ class Tasks:
         for namespace in bundle.directories(self._root):
             for identifier in bundle.directories(os.path.join(self._root, namespace)):
                 self._reconnect(namespace, identifier)
-        self._clear_orphans()
-
-    def _clear_orphans(self) -> None:
-        """Remove shims that no bundle is about: the daemon was killed while it removed or made them."""
-        known = {self._shim_directory(task, make=False) for task in self._tasks.values()}
-        for name in bundle.directories(self._states):
-            path = os.path.join(self._states, name)
-            if path in known:
-                continue
-            try:
-                orphans.clear(self._shims, path)
-                bundle.remove_state(path)
-            except (Error, OSError) as problem:
-                self._log.error(f"cleaning up after an unknown shim in {path}: {problem}")
+        self._own.clear_orphans(self._tasks.values())
 
     def _reconnect(self, namespace: str, identifier: str) -> None:
-        task = Task(namespace, identifier, self._bundle(namespace, identifier), self._events)
+        path = self._bundle(namespace, identifier)
+        backend = self._backend(bundle.read_if_there(path, _PROGRAM))
+        task = Task(namespace, identifier, path, self._events, backend)
         try:
             address = bundle.read(task.bundle, "address").decode()
             self._connect(task, address)
@@ -265,9 +269,8 @@ class Tasks:
 
     def _recover(self, task: Task, problem: Exception) -> None:
         """A bundle without a shim: keep what is known of its end, or clean up what never ran."""
-        directory = self._shim_directory(task, make=False)
-        recorded = bundle.read_exit(directory)
-        if recorded is None and not leftovers.exist(directory):
+        recorded = task.backend.recorded_exit(task)
+        if recorded is None and not task.backend.has_leftovers(task):
             self._log.warn(f"removing task {task.namespace}/{task.id}, it never ran: {problem}")
             self._discard(task)
             return
@@ -295,11 +298,10 @@ class Tasks:
     # --- shims and directories ---------------------------------------------------------------
 
     def _connect(self, task: Task, address: str) -> None:
-        shim = self._shims.connect(address, task.on_event, lambda: self._shim_gone(task))
-        task.attach(shim)
-        version = shim.call("subscribe").get("version") or 0
-        if version > protocol.VERSION:
-            self._log.warn(f"the shim of task {task.namespace}/{task.id} is of a newer release")
+        def gone() -> None:
+            self._shim_gone(task)
+
+        task.attach(task.backend.connect(task, address, task.on_event, gone))
 
     def _shim_gone(self, task: Task) -> None:
         if task.ending or task.deleted or task.is_lost():
@@ -309,26 +311,19 @@ class Tasks:
     def _remove_leftovers(self, task: Task) -> None:
         """What a shim cleans up itself, unless it was killed: then its container must not go on."""
         try:
-            leftovers.remove(self._shim_directory(task, make=False))
+            task.backend.remove_leftovers(task)
         except (Error, OSError) as problem:
             self._log.error(f"cleaning up after task {task.namespace}/{task.id}: {problem}")
 
     def _bundle(self, namespace: str, identifier: str) -> str:
         return os.path.join(self._root, namespace, identifier)
 
-    def _shim_directory(self, task: Task, *, make: bool = True) -> str:
-        name = hashlib.sha256(f"{task.namespace}/{task.id}".encode()).hexdigest()[:20]
-        path = os.path.join(self._states, name)
-        if make:
-            os.makedirs(path, mode=0o700, exist_ok=True)
-        return path
-
     def _discard(self, task: Task) -> None:
         """End the shim and remove everything of a task."""
         task.stop_shim()
         self._remove_leftovers(task)
+        task.backend.forget(task)
         bundle.remove(task.bundle)
-        bundle.remove_state(self._shim_directory(task, make=False))
         with self._lock:
             if self._tasks.get((task.namespace, task.id)) is task:
                 del self._tasks[task.namespace, task.id]

@@ -21,6 +21,7 @@ from pinnace.daemon.restart import (
     Monitor,
     Policy,
 )
+from pinnace.daemon.runtimes import Runtime
 from pinnace.daemon.task import Stdio
 from pinnace.daemon.tasks import Tasks
 from pinnace.errors import InvalidArgument, NotFound
@@ -32,6 +33,10 @@ from tests.unit.daemon.shims import FakeShims
 NS = "default"
 SPEC = b'{"ociVersion": "1.0.0"}'
 INTERVAL = 10.0
+
+
+def _own(name: str, _: object) -> Runtime:
+    return Runtime(name)
 
 
 class World:
@@ -46,7 +51,7 @@ class World:
         self.tasks = Tasks(str(root / "tasks"), self.shims, events, log)
         collector = Collector(lambda: None, lambda: None, log.error)
         catalog = Catalog(self.store, events, collector)
-        self._parts = (self.store, catalog, self.tasks, events, log, INTERVAL)
+        self._parts = (self.store, catalog, self.tasks, events, log, INTERVAL, _own)
         self.reboot()
 
     def reboot(self) -> None:

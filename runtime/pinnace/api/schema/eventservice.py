@@ -32,3 +32,9 @@ class Events:
     publish = Method(_SERVICE, "Publish", PublishRequest, Empty)
     forward = Method(_SERVICE, "Forward", ForwardRequest, Empty)
     subscribe = Method(_SERVICE, "Subscribe", SubscribeRequest, Envelope, response_stream=True)
+
+
+class ShimEvents:
+    """The same for shims, over ttrpc: ``containerd.services.events.ttrpc.v1.Events``."""
+
+    forward = Method("containerd.services.events.ttrpc.v1.Events", "Forward", ForwardRequest, Empty)

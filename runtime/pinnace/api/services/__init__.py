@@ -36,6 +36,12 @@ def table(daemon: Daemon) -> dict[str, Loader]:
     return {name: partial(_load, module, daemon) for name, module in NAMES.items()}
 
 
+def shims_table(daemon: Daemon) -> dict[str, Loader]:
+    """What shims may call, for ``TtrpcServer``."""
+    name = "containerd.services.events.ttrpc.v1.Events"
+    return {name: partial(_load, "shimevents", daemon)}
+
+
 def _load(module: str, daemon: Daemon) -> tuple[type, object]:
     found = import_module(f"{__name__}.{module}")
     return found.SCHEMA, found.Service(daemon)

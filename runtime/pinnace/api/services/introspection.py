@@ -9,7 +9,6 @@ from pinnace.api.schema import introspection as wire
 from pinnace.api.schema.status import Status
 from pinnace.api.schema.types import Platform, RuntimeInfo, RuntimeRequest, RuntimeVersion
 from pinnace.api.schema.wellknown import Any
-from pinnace.api.services.runtime import check_runtime
 from pinnace.errors import NotFound, Unimplemented
 from pinnace.store import filters
 from pinnace.version import CONTAINERD_VERSION, REVISION
@@ -54,33 +53,35 @@ class Service:
                 if request.options is not None and request.options.holds(RuntimeRequest):
                     return wire.PluginInfoResponse(
                         plugin=_message(plugin),
-                        extra=_runtime(request.options.unpack(RuntimeRequest)),
+                        extra=self._runtime(request.options.unpack(RuntimeRequest)),
                     )
                 if request.options is not None:
                     raise Unimplemented(f"plugin {request.type}.{request.id} takes no options")
                 return wire.PluginInfoResponse(plugin=_message(plugin))
         raise NotFound(f"plugin {request.type}.{request.id}: not found")
 
+    def _runtime(self, request: RuntimeRequest) -> Any:
+        """What a runtime says about itself; raises NotFound when it is not here."""
+        import json
+
+        from pinnace.api.foreign import program
+        from pinnace.runc import features
+
+        found = self._daemon.runtime(request.runtime_path, None)
+        if found.program:
+            return Any.pack(program.info(found.program, request.options))
+        document = json.dumps(features.describe()).encode()
+        return Any.pack(
+            RuntimeInfo(
+                name=request.runtime_path,
+                version=RuntimeVersion(version=CONTAINERD_VERSION, revision=REVISION),
+                options=request.options,
+                features=Any(type_url=_FEATURES, value=document),
+            )
+        )
+
 
 _FEATURES = "types.containerd.io/opencontainers/runtime-spec/1/features/Features"
-
-
-def _runtime(request: RuntimeRequest) -> Any:
-    """What our runc says about itself; raises NotFound for other runtimes."""
-    import json
-
-    from pinnace.runc import features
-
-    check_runtime(request.runtime_path)
-    document = json.dumps(features.describe()).encode()
-    return Any.pack(
-        RuntimeInfo(
-            name=request.runtime_path,
-            version=RuntimeVersion(version=CONTAINERD_VERSION, revision=REVISION),
-            options=request.options,
-            features=Any(type_url=_FEATURES, value=document),
-        )
-    )
 
 
 def _message(plugin: Plugin) -> wire.Plugin:

@@ -9,7 +9,7 @@ from pinnace.api.schema import tasktypes
 from pinnace.api.schema.types import Metric
 from pinnace.api.schema.wellknown import Empty, Timestamp
 from pinnace.api.services import convert, metrics
-from pinnace.api.services.runtime import check_runtime, options_of
+from pinnace.api.services.runtime import options_of
 from pinnace.daemon import bundle
 from pinnace.daemon.task import ProcessState, Stdio, Task
 from pinnace.errors import DeadlineExceeded, Error, InvalidArgument, Unimplemented
@@ -31,6 +31,7 @@ _STATUS = {
 
 class Service:
     def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
         self._tasks = daemon.tasks
         self._containers = daemon.store.containers
         self._log = daemon.log
@@ -40,16 +41,18 @@ class Service:
             raise Unimplemented("checkpoints are not supported")
         namespace = context.namespace
         container = self._containers.get(namespace, request.container_id)
-        check_runtime(container.runtime_name)
         if container.spec is None:
             raise InvalidArgument(f"container {container.id} has no runtime spec")
+        message = request.options or convert.any_message(container.runtime_options)
+        runtime = self._daemon.runtime(container.runtime_name, convert.typed_value(message))
         pid = self._tasks.create(
             namespace,
             container.id,
             container.spec.value,
             convert.mount_records(request.rootfs),
             Stdio(request.stdin, request.stdout, request.stderr, request.terminal),
-            options_of(request.options or convert.any_message(container.runtime_options)),
+            {} if runtime.program else options_of(message),
+            runtime,
         )
         return wire.CreateTaskResponse(container_id=container.id, pid=pid)
 

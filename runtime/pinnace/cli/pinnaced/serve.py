@@ -8,10 +8,12 @@ import signal
 import sys
 import threading
 import time
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from pinnace.api.server import Server
-from pinnace.api.services import table
+from pinnace.api.services import shims_table, table
+from pinnace.api.ttrpcserver import TtrpcServer
 from pinnace.cli.pinnaced import configuration, observing
 from pinnace.daemon import host
 from pinnace.daemon.daemon import Daemon
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pinnace.cli.options import Call
+    from pinnace.daemon.backends import Backend
     from pinnace.daemon.config import Config
 
 _GRACE_SECONDS = 3.0
@@ -51,8 +54,15 @@ def run(call: Call) -> int:
     host.set_oom_score(config.number("oom_score"), log.warn)
     # Held until the process ends.
     locks = [_locked(config.text(name)) for name in ("root", "state")]
-    daemon = Daemon(config, log, KeeperShims(config.text("keeper_address")))
+    events_address = config.text("ttrpc_address") or f"{config.text('address')}.ttrpc"
+    programs = partial(_programs, config.text("address"), events_address, log)
+    daemon = Daemon(config, log, KeeperShims(config.text("keeper_address")), cache(programs))
     daemon.start()
+    shims_listener = host.listen(
+        events_address, config.number("ttrpc_uid"), config.number("ttrpc_gid")
+    )
+    shims_server = TtrpcServer(shims_listener, shims_table(daemon), log.error)
+    shims_server.start()
     calls = Calls()
     server = Server(_listen(config), table(daemon), log.debug, log.error, calls)
     windows = observing.start(daemon, calls, log)
@@ -64,6 +74,7 @@ def run(call: Call) -> int:
     server.serve()
     host.notify("STOPPING=1")
     server.stop(_GRACE_SECONDS)
+    shims_server.stop()
     for window in windows:
         window.stop()
     daemon.stop()
@@ -71,6 +82,13 @@ def run(call: Call) -> int:
         os.close(lock)
     log.info("stopped; containers go on")
     return 0
+
+
+def _programs(address: str, events_address: str, log: Log) -> Backend:
+    """Shims that are not our own; most daemons have none."""
+    from pinnace.api.foreign.backend import ForeignShims
+
+    return ForeignShims(address, events_address, log)
 
 
 def _locked(directory: str) -> int:
