@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from pinnace.errors import Aborted, DataLoss, InvalidArgument, NotFound
 from pinnace.images import labels, progress, select
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pinnace.registry.resolver import Resolver
     from pinnace.spec.image import Descriptor
     from pinnace.spec.platform import Platform
+    from pinnace.store.content import BlobFile
     from pinnace.store.store import Store
 
 
@@ -56,7 +57,7 @@ def push(
     return root
 
 
-_PARALLEL = 6
+_PARALLEL = 8
 """Uploads at a time: a registry waits for its disk at the end of each, so more than downloads."""
 
 
@@ -131,9 +132,14 @@ class _Push:
 class _Blob:
     """A blob that is being uploaded, until *check* raises."""
 
-    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
+    def __init__(self, file: BlobFile, check: Callable[[], None]) -> None:
         self._file = file
         self._check = check
+
+    def send(self, fd: int, offset: int, size: int) -> int:
+        """Let the kernel write up to *size* bytes from *offset* on to the socket *fd*; how many it took."""
+        self._check()
+        return self._file.send(fd, offset, size)
 
     def read(self, size: int = -1, /) -> bytes:
         self._check()

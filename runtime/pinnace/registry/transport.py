@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import select
 import socket
 import ssl
 import threading
@@ -40,7 +41,8 @@ _BLOCK_BYTES = 1 << 17
 """Bytes of an upload that are read and sent at a time; http.client takes 8 KiB by itself."""
 CONNECTIONS = 8
 """Requests to one address that are under way at a time: registries refuse clients with more."""
-_IDLE = 4
+_SENT_BYTES = 1 << 22
+"""Bytes that the kernel is asked to send at a time, where it can take them from the file."""
 _SHORT = 64 * 1024
 _TRY_AGAIN = frozenset((408, 429, 500, 502, 503, 504))
 PROGRESS = 64 * 1024
@@ -288,7 +290,7 @@ class Client:
         while True:
             connection, reused = self._connection(address)
             try:
-                connection.request(method, path, cast("Any", body), dict(sent))
+                _write_request(connection, method, path, body, dict(sent))
                 return connection, connection.getresponse()
             except Error:  # what is uploaded could not be read: a half-sent request is no use
                 connection.close()
@@ -342,7 +344,7 @@ class Client:
         """Keep a connection for the next request."""
         with self._lock:
             idle = self._idle.setdefault(address, [])
-            if len(idle) < _IDLE:
+            if len(idle) < CONNECTIONS:
                 idle.append(connection)
                 return
         connection.close()
@@ -365,6 +367,35 @@ class Client:
                 hint="check its spelling and this machine's name server (/etc/resolv.conf)",
             )
         return _Broken(f"cannot reach {address.host}:{address.port}: {_reason(error)}")
+
+
+def _write_request(
+    connection: http.client.HTTPConnection, method: str, path: str, body: Body, headers: dict[str, str]
+) -> None:  # fmt: skip
+    """Send a request; a file's bytes go from the disk's cache to the socket, unless TLS needs them."""
+    send = getattr(body, "send", None)
+    if send is None or isinstance(connection.sock, ssl.SSLSocket):
+        connection.request(method, path, cast("Any", body), headers)
+        return
+    connection.request(method, path, None, headers)
+    offset, size = 0, int(headers["Content-Length"])
+    while offset < size:
+        try:
+            sent = send(connection.sock.fileno(), offset, min(size - offset, _SENT_BYTES))
+        except BlockingIOError:  # the socket has a time limit, and is thus not blocking
+            _wait_writable(connection.sock)
+            continue
+        if not sent:
+            raise OSError(f"what is uploaded ends after {offset} of {size} bytes")
+        offset += sent
+
+
+def _wait_writable(sock: socket.socket) -> None:
+    """Raises TimeoutError when the other side takes nothing for as long as the socket's limit."""
+    watched = select.poll()
+    watched.register(sock, select.POLLOUT)
+    if not watched.poll(None if sock.gettimeout() is None else (sock.gettimeout() or 0) * 1000):
+        raise TimeoutError("timed out")
 
 
 def _seconds_until(retry_after: str) -> float:

@@ -360,6 +360,18 @@ class BlobFile(io.FileIO):
         except OSError as problem:
             raise self._store.unreadable(self._digest, problem) from problem
 
+    def send(self, fd: int, offset: int, size: int) -> int:
+        """Let the kernel write up to *size* bytes from *offset* on to the socket *fd*; how many it took.
+
+        Raises DataLoss where the disk fails, and what writing to the socket raises.
+        """
+        try:
+            return os.sendfile(fd, self.fileno(), offset, size)
+        except OSError as problem:
+            if problem.errno not in disk.LOST:
+                raise
+            raise self._store.unreadable(self._digest, problem) from problem
+
 
 class Writer:
     """An open write of one blob; a context manager that closes, keeping what can be resumed."""
