@@ -18,7 +18,7 @@ import pytest
 
 from pinnace.daemon import differ
 from pinnace.errors import DataLoss, Error, ResourceExhausted
-from pinnace.images import fetch
+from pinnace.images import fetch, verify
 from pinnace.images.archive import export
 from pinnace.images.push import push
 from pinnace.registry.resolver import Resolver
@@ -194,6 +194,18 @@ def test_a_good_blob_stays_where_it_is(store: Store, registry: FakeRegistry) -> 
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert store.content.blobs.damaged() == []
     check_whole(store)
+
+
+def test_an_unpacked_file(disk: BadDisk, store: Store, registry: FakeRegistry) -> None:
+    """Told by comparing it with its layer, which goes on to the end."""
+    get(store, registry)
+    top = next(info.name for info in store.snapshotter().walk(NS) if not info.parent)
+    folder = Path(store.snapshotter().paths(NS, top)[0])
+    os.sync()
+    disk.lose(folder / "f0")
+    with store.content.open(NS, str(blob("layer").digest)) as stream:
+        found = verify.compare(stream, str(folder))
+    assert found.faults == [verify.Fault("/f0", "cannot be read: Input/output error")]
 
 
 def test_a_container_whose_program_cannot_be_read(disk: BadDisk) -> None:
