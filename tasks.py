@@ -5,6 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 
 from toolkit.cli import assume_yes, remainder, task, words
+from toolkit.errors import UsageError
 
 _ACCESS = {
     "accept-new": "trust host keys that are not known yet",
@@ -56,17 +57,70 @@ def registry(
     return command.run(action, arch=arch, update=update, yes=yes)
 
 
+_SIGNING = {
+    "sign-key": "sign with this key: a file, `agent`, or `agent:WORD` (a word of its comment); else our own, made once",
+    "release": "the release's number; boards take on no lower one than they had (default: the time)",
+    "expires": "boards do not take it on after that long: 720h (default: never)",
+    "packages": "put the Debian packages in that roles name (--no-packages: boards have them)",
+}
+"""What is signed for boards: flags of every task that makes such a thing."""
+
+
 @task(
+    letters={"output": "o"},
     help={
         "arch": "only these architectures, separated by commas (armv6l,armv7l,arm64,amd64)",
         "python": "the board's Python: 3.11 (Debian 12) or 3.13 (Debian 13)",
-    }
+        "limit": "instead: everything that these hosts need, in one signed file for `provision --offline`",
+        "output": "with --limit: the file (fleet.tar)",
+        "inventory": "another inventory than inventory.ini",
+        "role": "with --limit: only these roles, separated by commas",
+        "tags": "with --limit: only what has one of these tags, separated by commas",
+        "skip-tags": "with --limit: not what has one of these tags",
+        **_SIGNING,
+        **_ACCESS,
+        "yes": "install what this machine lacks without asking",
+    },
 )
-def bundle(_: Context, arch: str = "", python: str = "3.11") -> None:
-    """Build what a board gets: the runtime, its dependencies and native helpers."""
-    from toolkit.build import command
+def bundle(
+    _: Context,
+    arch: str = "",
+    python: str = "3.11",
+    limit: str = "",
+    output: str = "",
+    inventory: str = "",
+    role: str = "",
+    tags: str = "",
+    skip_tags: str = "",
+    sign_key: str = "",
+    release: int = 0,
+    expires: str = "",
+    packages: bool = True,
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    ask_password: bool = False,
+    yes: bool = False,
+) -> int:
+    """Build what a board gets: the runtime alone, or with --limit all that boards without a network need."""
+    if not limit:
+        from toolkit.build import command
 
-    command.run(arch=arch, python=python)
+        if output:
+            raise UsageError(
+                "--output: for which hosts?", hint="--limit NAME, a group, or a pattern"
+            )
+        command.run(arch=arch, python=python)
+        return 0
+    from toolkit.airgap import command as airgap
+    from toolkit.airgap.make import Chosen
+    from toolkit.durations import seconds
+
+    chosen = Chosen(words(role), words(tags), words(skip_tags), packages)
+    wanted = airgap.Wanted(
+        limit, output, inventory, sign_key, release,
+        seconds(expires, "--expires") if expires else 0, chosen, assume_yes(yes),
+    )  # fmt: skip
+    return airgap.bundle(wanted, airgap.Access(accept_new, ask_sudo_password, ask_password))
 
 
 @task(
@@ -147,6 +201,8 @@ def inventory(
 @task(
     help={
         "host": "a host, group or pattern of the inventory: pi, boards, 'emulated:!emu-arm64', a,b",
+        "limit": "the same as --host",
+        "offline": "from this file of `bundle --limit`, over SSH alone (all its hosts, unless --host says which)",
         "inventory": "another inventory than inventory.ini",
         "check": "only say what would change; exit status 3 when something would",
         "diff": "show changed files as unified diffs",
@@ -164,6 +220,8 @@ def inventory(
 def provision(
     _: Context,
     host: str = "",
+    limit: str = "",
+    offline: str = "",
     inventory: str = "",
     check: bool = False,
     diff: bool = False,
@@ -192,6 +250,12 @@ def provision(
         skip_tags=words(skip_tags),
         confirm=seconds(confirm, "--confirm"),
     )
+    host = host or limit
+    if offline:
+        from toolkit.airgap import command as airgap
+
+        access = airgap.Access(accept_new, ask_sudo_password, ask_password)
+        return airgap.provision(offline, host, inventory, options, access, parallel)
     return command.run(
         host,
         inventory=inventory,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from roles.context import Board
-from toolkit.resources import Clock, Hostname, Package, Resource
+from toolkit.agent.signed import REVOKED, SIGNERS
+from toolkit.resources import Clock, File, Hostname, Package, Resource
 
 NEEDED = ("ca-certificates", "iproute2", "libseccomp2", "libzstd1")
 
@@ -16,3 +18,10 @@ def recipe(board: Board) -> Iterator[Resource]:
     if board.settings.hostname:
         yield Hostname(hostname=board.settings.hostname)
     yield Package(names=(*NEEDED, *board.settings.packages))
+    # Whose bundles and releases the board takes on.
+    for path, source in (
+        (SIGNERS, board.settings.allowed_signers),
+        (REVOKED, board.settings.revoked_keys),
+    ):
+        if source:
+            yield File(path=path, source=Path(source))

@@ -74,19 +74,38 @@ def _word_follows(name: str, valued: set[str]) -> bool:
     return any(not word.startswith("-") and before not in valued for before, word in pairs)
 
 
+class _LetterTask(Task[Any]):
+    """A task with a flag that has a letter, too: ``--output`` and ``-o``."""
+
+    letters: dict[str, str]
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        arguments = super().get_arguments(ignore_unknown_help)
+        for one in arguments:
+            if one.name in self.letters:
+                one.names = (*one.names, self.letters[one.name])
+        return arguments
+
+
 def task(
-    *, alone: tuple[str, ...] = (), optional_word: bool = False, **options: Any
+    *,
+    alone: tuple[str, ...] = (),
+    optional_word: bool = False,
+    letters: dict[str, str] | None = None,
+    **options: Any,
 ) -> Callable[[F], Any]:
     """``invoke.task`` that shows a :class:`PinnaceError` as one line and exits with its code.
 
     A task returns an exit status (``int``) or ``None``. ``alone`` names values of the first
     positional word that need no further word (``./inv board list``); with ``optional_word`` the only
-    positional word may be left out (``./inv bench``).
+    positional word may be left out (``./inv bench``). ``letters``: flags that have a letter, too.
     """
     if alone:
         options["klass"] = _words_task(frozenset(alone))
     if optional_word:
         options["klass"] = _OptionalWordTask
+    if letters:
+        options["klass"] = type("LetterTask", (_LetterTask,), {"letters": letters})
 
     # Letters that invoke would pick by itself: -h for --health-time, and even "--" for --accept-new.
     options["auto_shortflags"] = False

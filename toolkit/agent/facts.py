@@ -37,6 +37,8 @@ def gather(system: System) -> dict[str, Any]:
         "controllers": controllers(system),
         "boot_id": system.read_text("/proc/sys/kernel/random/boot_id").strip(),
         "overlay_root": "boot=overlay" in system.read_text("/proc/cmdline").split(),
+        "debian_arch": debian_arch(system),
+        "signers": system.lstat("/etc/pinnace/signing/allowed_signers") is not None,
         "time": time.time(),
         "uid": os.getuid(),
     }
@@ -46,6 +48,14 @@ def os_release(text: str) -> dict[str, str]:
     """The fields of os-release(5)."""
     pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+
+
+def debian_arch(system: System) -> str:
+    """The architecture of the board's own packages: dpkg names the files of libc6 by it."""
+    for name in ("amd64", "arm64", "armhf", "armel"):
+        if system.lstat(f"/var/lib/dpkg/info/libc6:{name}.list") is not None:
+            return name
+    return ""
 
 
 def userland(machine: str, header: bytes) -> str:

@@ -4,6 +4,9 @@ agent  -> laptop   lines of JSON, each with "event": hello, need, doing, result,
 laptop -> agent    frames: length (32 bits, big endian) and zlib-compressed JSON: the plan;
                    then for each content asked for, chunks of a zlib stream, each a frame, closed
                    by an empty one
+
+A message with ``index`` and ``signature`` instead of resources brings a plan that somebody signed
+(``toolkit/agent/signed.py``).
 """
 
 from __future__ import annotations
@@ -83,7 +86,22 @@ class Agent:
             os.close(held)
         self.emit("end", reverted=count)
 
+    def _signed(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The message with the plan that it brings, signed; remembered when it is to be applied."""
+        from toolkit.agent import signed
+
+        taken = signed.take(self._system, message)
+        plan = taken.plan(message["plan"].encode(), facts.gather(self._system))
+        for resource in plan["resources"]:
+            if resource["kind"] == "clock":  # the time at which it was signed is over
+                resource["now"] = message["now"]
+        if message["mode"] == "apply":
+            signed.remember(self._system, taken, message.get("trust", ""))
+        return {**message, **plan}
+
     def _converge(self, plan: dict[str, Any]) -> None:
+        if "signature" in plan:
+            plan = self._signed(plan)
         if plan.get("status"):
             from toolkit.agent import status
 

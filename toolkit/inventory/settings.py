@@ -76,6 +76,8 @@ class Settings:
     registry_ca: Mapping[str, str] = field(default_factory=_nothing)
     registry_auth: Mapping[str, Mapping[str, Any]] = field(default_factory=_nothing)
     secrets: Mapping[str, Secret] = field(default_factory=_nothing)
+    allowed_signers: str = ""
+    revoked_keys: str = ""
 
 
 _TARGET: dict[str, tuple[str, checks.Check]] = {
@@ -124,6 +126,8 @@ _SETTINGS: dict[str, checks.Check] = {
     "registry_ca": checks.mapping(checks.registry, checks.local_file),
     "registry_auth": checks.mapping(checks.registry, checks.login),
     "secrets": checks.mapping(checks.text, checks.secret),
+    "allowed_signers": checks.local_file,
+    "revoked_keys": checks.local_file,
 }
 _NOT_SHOWN = frozenset({"registry_auth", "secrets"})
 """Variables in which somebody may have written a password."""

@@ -61,11 +61,16 @@ def _members(package: Path) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
 
 def control(package: Path) -> dict[str, str]:
     """The fields of a package's control file (deb-control(5)) that stand on one line."""
-    with tarfile.open(fileobj=io.BytesIO(_part(package, "control.tar")), mode="r:*") as archive:
-        file = next((archive.extractfile(info) for info in archive if info.name.endswith("control")), None)  # fmt: skip
-        text = file.read().decode() if file else ""
+    text = control_text(package)
     rows = [line.partition(":") for line in text.splitlines() if not line.startswith((" ", "\t"))]
     return {name: value.strip() for name, _, value in rows}
+
+
+def control_text(package: Path) -> str:
+    """A package's control file."""
+    with tarfile.open(fileobj=io.BytesIO(_part(package, "control.tar")), mode="r:*") as archive:
+        file = next((archive.extractfile(info) for info in archive if info.name.endswith("control")), None)  # fmt: skip
+        return file.read().decode() if file else ""
 
 
 def _part(package: Path, wanted: str) -> bytes:

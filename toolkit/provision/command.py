@@ -35,10 +35,12 @@ def run(
     verify: bool = True,
     junit: str = "",
     parallel: int = PARALLEL,
+    converge: Callable[..., Converge] | None = None,
 ) -> int:
     """Provision the hosts and verify them; returns the exit status.
 
-    Raises :class:`DriftFound` when ``--check`` found differences.
+    ``converge`` makes the run of a host, where its plan does not come from the roles: then nothing but SSH
+    is needed, and no lab registry is. Raises :class:`DriftFound` when ``--check`` found differences.
     """
     chosen = select(pattern, inventory)
     check_roles(options.roles)
@@ -46,8 +48,9 @@ def run(
     password = asked_for(sudo=ask_sudo_password, login=ask_password)
     notes = RunJournal("check" if options.check else "provision", by(), hosts=[host.target.name for host in chosen], roles=options.roles, tags=options.tags, skip_tags=options.skip_tags)  # fmt: skip
     options = replace(options, prefixed=len(chosen) > 1, journal=notes)
-    lab_for(chosen, yes=options.yes)
-    results = _each(chosen, _converging(known, password, options), parallel)
+    if converge is None:
+        lab_for(chosen, yes=options.yes)
+    results = _each(chosen, _converging(known, password, options, converge or Converge), parallel)
     if verify and not options.check:
         for host in chosen:
             result = results[host.target.name]
@@ -99,10 +102,13 @@ def _ended(result: Outcome | PinnaceError) -> dict[str, object]:
 
 
 def _converging(
-    known: KnownHosts, password: SudoPassword, options: Options
+    known: KnownHosts,
+    password: SudoPassword,
+    options: Options,
+    make: Callable[..., Converge] = Converge,
 ) -> Callable[[Selected], Outcome]:
     def converge(host: Selected) -> Outcome:
-        return Converge(host.target, host.settings, known, password, options).run()
+        return make(host.target, host.settings, known, password, options).run()
 
     return converge
 

@@ -21,7 +21,7 @@ from toolkit.inventory.settings import Settings, Target
 from toolkit.plan import ship
 from toolkit.plan.compile import compile_plan
 from toolkit.plan.model import Plan
-from toolkit.provision import bootstrap, hosts, status
+from toolkit.provision import bootstrap, hosts, known, status
 from toolkit.provision.confirm import SECONDS, confirm, new_run
 from toolkit.provision.health import Health
 from toolkit.provision.journal import RunJournal
@@ -126,6 +126,7 @@ class Converge:
                 agent,
                 facts,
             ):
+                known.remember(self._target.name, facts)
                 self._may_provision(facts)
                 plan = self._plan(facts)
                 return self._apply(agent, plan), plan
@@ -175,7 +176,7 @@ class Converge:
         options = self._options
         report = Report(plan, prefix=self._prefix, diff=options.diff, silent=options.status)
         message = {
-            **plan.wire(),
+            **self._plan_message(plan),
             "mode": "check" if options.check else "apply",
             "show_text": options.diff,
             "status": status.UNITS if options.status else (),
@@ -198,6 +199,10 @@ class Converge:
         if options.check and not options.status:
             console.line("changed" if report.drifted else "ok", f"{self._prefix}would change", report.summary())  # fmt: skip
         return end
+
+    def _plan_message(self, plan: Plan) -> dict[str, Any]:
+        """The plan as the agent gets it."""
+        return plan.wire()
 
     def _remember(self, event: Mapping[str, Any]) -> None:
         """Into the journal of the run: what was changed or failed, without the texts of files."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from toolkit.agent.errors import AgentError
+from toolkit.agent.kinds import pool
 from toolkit.agent.kinds.base import Change, Kind
 
 TYPE_CHECKING = False
@@ -17,7 +18,11 @@ _FORM = "${Package} ${db:Status-Status} ${Version}\n"
 
 
 class Package(Kind):
-    """``names``: the packages to have; ``debs``: package files, each package, version, digest, size."""
+    """``names``: the packages to have; ``debs``: package files, each package, version, digest, size.
+
+    ``pool``: where the board has no network, the package files that it may need for both, as ``debs``, each
+    with the fields of its control file in ``control``.
+    """
 
     def inspect(self, resources: Sequence[Resource], system: System) -> list[State]:
         wanted = sorted({name for resource in resources for name in _all_names(resource)})
@@ -28,6 +33,7 @@ class Package(Kind):
             raise AgentError("dpkg-query is missing: the board does not run Debian or a relative of it")  # fmt: skip
         rows = [line.split() for line in output.splitlines()]
         found = {row[0]: row[2] for row in rows if len(row) == 3 and row[1] == "installed"}
+        self._installed = found
         return [{"installed": found} for _ in resources]
 
     def diff(self, resource: Resource, state: State) -> list[Change]:
@@ -41,7 +47,10 @@ class Package(Kind):
 
     def wants(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
         changing = {change.what for change in changes}
-        return [(deb["digest"], deb["size"]) for deb in resource["debs"] if deb["package"] in changing]  # fmt: skip
+        debs = [deb for deb in resource["debs"] if deb["package"] in changing]
+        if changes:
+            debs += [deb for deb in resource.get("pool", ()) if self._installed.get(deb["package"]) != deb["version"]]  # fmt: skip
+        return [(deb["digest"], deb["size"]) for deb in debs]
 
     def places(self, resource: Resource, changes: Sequence[Change]) -> list[tuple[str, int]]:
         return [("/var/lib/dpkg/status", 32 << 20), ("/var/cache/apt/archives", 16 << 20)]
@@ -53,6 +62,9 @@ class Package(Kind):
         changing = {change.what for change in self.diff(resource, state)}
         names = [name for name in resource["names"] if name in changing]
         debs = [deb for deb in resource["debs"] if deb["package"] in changing]
+        if "pool" in resource:
+            pool.install(resource, names, debs, system)
+            return
         if debs:
             self._install_files(debs, system)
         if names:
@@ -84,4 +96,5 @@ class Package(Kind):
 
 
 def _all_names(resource: Resource) -> list[str]:
-    return [*resource["names"], *(deb["package"] for deb in resource["debs"])]
+    files = [*resource["debs"], *resource.get("pool", ())]
+    return [*resource["names"], *(deb["package"] for deb in files)]

@@ -1,0 +1,1 @@
+"""Boards that are provisioned without a network, on real boards."""

@@ -1,0 +1,1 @@
+"""Bundles of a fleet and their signatures, without a board."""
