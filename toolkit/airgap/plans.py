@@ -94,7 +94,7 @@ class Packer:
                 archive=self._image(resource.reference), notify=resource.notify, tags=resource.tags,
             )  # fmt: skip
         wire = resource.wire()
-        if isinstance(resource, File) and resource.secret:
+        if any(content.key for content in resource.contents):
             raise PinnaceError(f"{resource.id} is a secret, which is not put into a bundle", hint="--skip-tags leaves it out; provision it over a connection")  # fmt: skip
         if isinstance(resource, Package) and self.packages:
             self._pool(resource, wire)
