@@ -35,7 +35,7 @@ _LARGEST = 16 << 20
 Advance = Callable[[int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slice(Content):
     """A content inside a file: ``source`` is the file."""
 
@@ -180,7 +180,7 @@ def _members(path: Path) -> dict[str, Slice]:
                     raise UsageError(f"{path} has {info.name} twice")
                 if info.offset_data + info.size > size:
                     raise UsageError(f"{path} is cut off in {info.name}", hint="copy it again")
-                found[info.name] = Slice(path, info.offset_data, info.size, info.name.rpartition("/")[2])  # fmt: skip
+                found[info.name] = Slice(source=path, at=info.offset_data, length=info.size, name=info.name.rpartition("/")[2])  # fmt: skip
     except OSError as problem:
         raise UsageError(f"{path}: {problem.strerror or problem}") from None
     except tarfile.TarError as problem:
