@@ -159,13 +159,13 @@ def board(
     positional=["name"],
     optional_word=True,
     help={
-        "name": "run only this benchmark (daemon)",
+        "name": "run only this benchmark (daemon, fleet, ...)",
         "json": "print the results as JSON",
         "plot": "also draw them into docs/benchmarks/",
     },
 )
 def bench(_: Context, name: str = "", json: bool = False, plot: bool = False) -> None:
-    """Measure beside the peers: Debian's containerd, runc and crun."""
+    """Measure beside the peers: containerd, runc, crun, Ansible, pyinfra, mmdebstrap."""
     from benchmarks import command
 
     command.run(name, as_json=json, plot=plot)

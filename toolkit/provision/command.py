@@ -154,12 +154,14 @@ def lab_for(chosen: list[Selected], *, yes: bool) -> None:
     emulation that run are provisioned as they are, against the registry that was started with them.
     """
     from toolkit import boards
-    from toolkit.boards.emulated import need_machine
-    from toolkit.lab import registry
 
     emulated = [boards.get(host.target.board) for host in chosen if host.target.board]
     if not emulated:
         return
+    # Imported late: a run over real boards needs none of it.
+    from toolkit.boards.emulated import need_machine
+    from toolkit.lab import registry
+
     on_our_kernel = [board for board in emulated if board.tier != "system"]
     if on_our_kernel:
         if os.geteuid() != 0 and all(board.is_running for board in emulated):

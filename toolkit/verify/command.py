@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit import boards, console
 from toolkit.boards import capability
@@ -18,7 +19,9 @@ from toolkit.provision import hosts
 from toolkit.provision.converge import Outcome
 from toolkit.provision.converge import reboot as reboot_board
 from toolkit.provision.selection import Selected, exit_status, select
-from toolkit.verify import session
+
+if TYPE_CHECKING:
+    from toolkit.verify import session
 
 _STATUS = {"passed": "ok", "failed": "failed"}
 
@@ -80,6 +83,10 @@ def attempt(
 ) -> PinnaceError | None:
     """Verify one host, showing how; returns what is wrong with it."""
     started, name = time.monotonic(), host.target.name
+    from toolkit.verify import (
+        session,
+    )  # it imports pytest, which a run that changes nothing does not need
+
     cases: list[session.Case] = []
     problem: PinnaceError | None = None
     try:
