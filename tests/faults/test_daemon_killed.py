@@ -18,7 +18,7 @@ import pytest
 
 from pinnace.api.schema import tasks
 from pinnace.api.schema.tasktypes import STATUS_RUNNING
-from tests.conformance.ctr.daemons import environment
+from tests import staged
 from tests.conformance.daemon.world import World
 from tests.faults.daemon_load import KILLED, Cycle, Load, Patient, remaining, shim_name
 from toolkit.arena import Arena
@@ -29,6 +29,7 @@ CLIENTS = int(os.environ.get("PINNACE_DAEMON_CLIENTS", "6"))
 _PAUSE_SECONDS = 0.1
 _SETTLE_SECONDS = 60.0
 _STEADY = 4
+_DOZE_SECONDS = "0.05"
 _ANSWERED = 0.8
 """How many of the daemons that are killed have answered before; the others were still starting."""
 CONNECTIONS = 8
@@ -39,12 +40,13 @@ _SOCKET = "/run/pinnace/pinnace.sock"
 class Service:
     """What systemd does for a unit with Restart=always."""
 
-    def __init__(self, arena: Arena, words: list[str], log: str) -> None:
+    def __init__(self, arena: Arena, words: list[str], log: str, environment: dict[str, str]) -> None:  # fmt: skip
         self._arena, self._words, self._log = arena, words, log
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = self._arena.start(self._words, log=self._log, env=environment())
+        self._process = self._arena.start(self._words, log=self._log, env=self._environment)
 
     def pid(self) -> int:
         """The program itself, as this machine numbers it: what was started is nsenter."""
@@ -77,9 +79,12 @@ class Stack:
         python = [sys.executable, "-m"]
         state = "/run/pinnace"
         arena.run(["mkdir", "-p", state])
-        self.keeper = Service(arena, [*python, "pinnace.keeper", "--address", f"{state}/keeper.sock"], "keeper.log")  # fmt: skip
+        library = str(staged.release(arena.scratch / "release"))
+        # Shims doze whenever they can: both what is asleep and what wakes up is hit.
+        settings = {**os.environ, "PYTHONPATH": library, "PINNACE_DOZE_SECONDS": _DOZE_SECONDS}
+        self.keeper = Service(arena, [*python, "pinnace.keeper", "--address", f"{state}/keeper.sock"], "keeper.log", settings)  # fmt: skip
         config = str(arena.scratch / "config.toml")
-        self.daemon = Service(arena, [*python, "pinnace.cli.main", "pinnaced", "--config", config], "pinnaced.log")  # fmt: skip
+        self.daemon = Service(arena, [*python, "pinnace.cli.main", "pinnaced", "--config", config], "pinnaced.log", settings)  # fmt: skip
         self.keeper.start()
         arena.wait_for(f"{state}/keeper.sock", log="keeper.log")
         self.daemon.start()

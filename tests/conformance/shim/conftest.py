@@ -17,9 +17,8 @@ from pinnace.daemon.shims import KeeperShims
 from pinnace.errors import Error
 from pinnace.keeper import leftovers
 from pinnace.linux.mount import unmount_all
+from tests import staged
 from tests.conformance.shim.container import Container
-from toolkit.arch import Arch
-from toolkit.build import native
 from toolkit.debian import Archive
 from toolkit.paths import PROJECT, RUNTIME
 
@@ -38,16 +37,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs.parent
 
 
-def _release(place: Path) -> Path:
-    """The runtime with the native program for dozing, as in a release; for PYTHONPATH."""
-    (place / "lib").mkdir(parents=True)
-    (place / "libexec").mkdir()
-    (place / "lib/pinnace").symlink_to(RUNTIME / "pinnace")
-    program = native.build("doze", Arch.from_machine(os.uname().machine), "0")
-    (place / "libexec/doze").symlink_to(program)
-    return place / "lib"
-
-
 @pytest.fixture(scope="module", params=["awake", "dozing"])
 def shims(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
@@ -55,7 +44,7 @@ def shims(
     """A keeper's; once with shims that doze at every opportunity."""
     place = tmp_path_factory.mktemp("keeper")
     address = place / "k.sock"
-    lib = RUNTIME if request.param == "awake" else _release(place)
+    lib = RUNTIME if request.param == "awake" else staged.release(place / "release")
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{lib}", "PINNACE_DOZE_SECONDS": "0.02"}
     words = [sys.executable, "-m", "pinnace.keeper", "--address", str(address)]
     with subprocess.Popen([*words, "--preload", "pinnace.keeper.shim"], env=environment) as keeper:
