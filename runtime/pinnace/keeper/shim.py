@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound
-from pinnace.keeper import doze, sockets, worker
+from pinnace.keeper import doze, sockets
 from pinnace.keeper.loop import READ, WRITE, Loop
 from pinnace.keeper.process import (
     CREATED,
@@ -37,7 +37,6 @@ from pinnace.runc import control, create
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pinnace.keeper.worker import Outcome
     from pinnace.linux.cgroups.oom import OomWatch
 
 _SIGKILL = 9
@@ -204,7 +203,7 @@ class Shim:
         try:
             streams = self._streams(process)
             options = _options(params.get("options") or {})
-            self._made(process, *worker.run(lambda: self._create(mounts, streams, options)))
+            self._made(process, self._create(mounts, streams, options))
             self._watch_memory()
         except BaseException:
             self._processes.pop("", None)
@@ -215,15 +214,14 @@ class Shim:
 
     def _create(
         self, mounts: list[Mount], streams: tuple[int, int, int], options: create.Options
-    ) -> Outcome:
-        """In a worker: mount the root file system and create the container."""
+    ) -> create.Created:
+        """Mount the root file system and create the container."""
         if mounts:
             mount_all([item._replace(options=tuple(item.options)) for item in mounts], self._rootfs)
-        made = create.create(
+        return create.create(
             self._wanted.id, self._wanted.bundle, state_root=self._runtime_root, stdio=streams,
             options=options,
         )  # fmt: skip
-        return {"pid": made.pid}, made.terminal
 
     def _watch_memory(self) -> None:
         """Tell whoever listens when the container's memory runs out."""
@@ -244,22 +242,21 @@ class Shim:
             self._require_running()
             streams = self._streams(process)
             try:
-                made = worker.run(lambda: self._exec(process, streams))
+                made = self._exec(process, streams)
             except BaseException:
                 # Clients read to the end before they delete what did not start.
                 process.stdio.close()
                 raise
-            self._made(process, *made)
+            self._made(process, made)
         else:
             create.start(self._runtime_root, self._wanted.id)
         process.status = RUNNING
         return {"pid": process.pid}
 
-    def _exec(self, process: Process, streams: tuple[int, int, int]) -> Outcome:
-        """In a worker: run a further process."""
+    def _exec(self, process: Process, streams: tuple[int, int, int]) -> create.Created:
+        """Run a further process."""
         spec = dict(process.spec or {})
-        made = create.exec_(self._runtime_root, self._wanted.id, spec, stdio=streams)
-        return {"pid": made.pid}, made.terminal
+        return create.exec_(self._runtime_root, self._wanted.id, spec, stdio=streams)
 
     def do_exec(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Note a further process; :meth:`do_start` starts it."""
@@ -370,10 +367,10 @@ class Shim:
         """What the runtime gives the process; with a terminal these are not used."""
         return (0, 1, 2) if process.terminal else process.stdio.open()
 
-    def _made(self, process: Process, outcome: Mapping[str, Any], terminal: int | None) -> None:
-        process.pid = int(outcome["pid"])
-        if terminal is not None:
-            process.stdio.attach_console(terminal)
+    def _made(self, process: Process, made: create.Created) -> None:
+        process.pid = made.pid
+        if made.terminal is not None:
+            process.stdio.attach_console(made.terminal)
 
     def _process(self, params: Mapping[str, Any]) -> Process:
         exec_id = params.get("exec_id") or ""
@@ -426,7 +423,6 @@ class Shim:
             self._oom.close()
             self._oom = None
         try:
-            # Here and not in a worker: a shim that deletes its container is about to end.
             control.delete(self._runtime_root, self._wanted.id, force=True)
         finally:
             unmount_all(self._rootfs)
@@ -484,6 +480,12 @@ class Shim:
             answer = _error(number, problem.grpc_status, str(problem))
         except (OSError, TypeError, ValueError, KeyError) as problem:
             answer = _error(number, Error.grpc_status, f"{method}: {problem}")
+        except Exception as problem:
+            # A defect of ours: the container goes on, and shim.log says where it was.
+            import traceback
+
+            traceback.print_exc()
+            answer = _error(number, Error.grpc_status, f"internal error: {problem!r}")
         connection.send(answer)
 
     def _publish(self, event: dict[str, Any]) -> None:
