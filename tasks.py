@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from invoke.context import Context
 
 from toolkit.cli import assume_yes, remainder, task, words
@@ -127,10 +129,12 @@ def bundle(
     positional=["action", "name"],
     alone=("list",),
     help={
-        "action": "create, start, stop, ssh, list, destroy; sys-* also snapshot, restore, reset, console, power-cut",
+        "action": "create, start, stop, ssh, list, destroy; sys-* also snapshot, restore, export, reset, console, power-cut",
         "name": "emu-armv6l, sys-arm64 ... (`list` shows all); with a word behind for more of a kind",
         "tag": "the snapshot's name (snapshot, restore; restore without it: as after the first boot)",
         "cold": "boot a new board instead of restoring one that booted (start)",
+        "image": "make the new board from this directory, which `export` wrote (create, start)",
+        "to": "the directory to write (export)",
         "as_": "raspberry-pi-os: a kernel without the memory controller until cmdline.txt asks for it",
         "spared": "share of unflushed blocks that a power cut does not lose, 0 to 1",
         "seed": "which of them: the same number, the same blocks",
@@ -145,13 +149,16 @@ def board(
     cold: bool = False,
     spared: float = 0.0,
     seed: int = 0,
+    image: str = "",
+    to: str = "",
     as_: str = "",
     yes: bool = False,
 ) -> int:
     """Emulated boards. `./inv board ssh NAME -- COMMAND` runs a command on one."""
     from toolkit.boards import command
 
-    options = command.Options(tag=tag, cold=cold, kept=spared, seed=seed, system=as_)
+    folder = Path(to or image).expanduser().absolute() if to or image else None
+    options = command.Options(tag, cold, kept=spared, seed=seed, system=as_, image=folder)
     return command.run(action, name, words=remainder(), yes=yes, options=options)
 
 

@@ -85,8 +85,11 @@ class Board(ABC):
         """A known_hosts file with this board's key, for strict checking."""
 
     @abstractmethod
-    def create(self, *, yes: bool = False, system: str = "") -> None:
-        """``system``: whose kernel it is like, ``raspberry-pi-os``; a board on this machine's refuses."""
+    def create(self, *, yes: bool = False, system: str = "", image: Path | None = None) -> None:
+        """``system``: whose kernel it is like, ``raspberry-pi-os``; ``image``: the directory of an exported board.
+
+        A board on this machine's kernel refuses both.
+        """
 
     @abstractmethod
     def start(self, *, yes: bool = False, cold: bool = False) -> None:
@@ -104,6 +107,15 @@ class Board(ABC):
     def console(self) -> Path:
         """The file with what it wrote on its serial console."""
         raise self._cannot(capability.CONSOLE)
+
+    @property
+    def machine(self) -> str:
+        """The machine whose exported images it can be made from; empty when from none."""
+        return ""
+
+    def export(self, target: Path) -> None:
+        """Write the directory ``target``, from which new boards can be created; the board is off."""
+        raise self._cannot(capability.OWN_KERNEL)
 
     def snapshot(self, tag: str = "kept") -> None:
         """Keep the running board as ``tag``, memory and disk; it goes on running afterwards."""

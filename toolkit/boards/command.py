@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from toolkit import boards, console
 from toolkit.boards import capability, machine
@@ -18,25 +19,32 @@ from toolkit.paths import state_dir
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the flags say: a snapshot's name, whether to boot, how much a power cut spares, what it is like."""
+    """What the flags say: a snapshot's name, whether to boot, how much a power cut spares, what it is like.
+
+    ``image`` is the directory of an exported board: to create from, or to write.
+    """
 
     tag: str = ""
     cold: bool = False
     kept: float = 0.0
     seed: int = 0
     system: str = ""
+    image: Path | None = None
 
 
 def run(action: str, name: str, *, words: list[str], yes: bool, options: Options | None = None) -> int:  # fmt: skip
     """Carry out ``action`` on the board ``name``; returns the exit status."""
     said = options or Options()
     actions: dict[str, Callable[[Board], int]] = {
-        "create": lambda board: _did(partial(board.create, yes=yes, system=said.system)),
+        "create": lambda board: _did(
+            partial(board.create, yes=yes, system=said.system, image=said.image)
+        ),
         "start": lambda board: _start(board, yes, said),
         "stop": lambda board: _did(board.stop),
         "destroy": lambda board: _did(board.destroy),
         "ssh": lambda board: _ssh(board, words),
         "snapshot": lambda board: _did(partial(board.snapshot, said.tag or "kept")),
+        "export": lambda board: _export(board, said.image),
         "restore": lambda board: _did(partial(board.restore, said.tag)),
         "reset": lambda board: _did(board.reset),
         "console": _console,
@@ -61,8 +69,15 @@ def _did(act: Callable[[], None]) -> int:
 
 def _start(board: Board, yes: bool, said: Options) -> int:
     if said.system or not board.is_created:
-        board.create(yes=yes, system=said.system)
+        board.create(yes=yes, system=said.system, image=said.image)
     board.start(yes=yes, cold=said.cold)
+    return 0
+
+
+def _export(board: Board, target: Path | None) -> int:
+    if target is None:
+        raise UsageError(f"where to export {board.name}?", hint="--to DIRECTORY")
+    board.export(target)
     return 0
 
 

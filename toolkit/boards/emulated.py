@@ -126,7 +126,9 @@ class EmulatedBoard(Board):
 
     # -- what can be done with it --------------------------------------------------------------
 
-    def create(self, *, yes: bool = False, system: str = "") -> None:
+    def create(self, *, yes: bool = False, system: str = "", image: Path | None = None) -> None:
+        if image:
+            raise self._cannot(capability.OWN_KERNEL)
         if system:
             raise self._cannot(capability.KERNEL_CMDLINE)
         if not self.is_created:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "board(arch=, tier=, image=): what the test's board has to be; arch armv6l, armv7l, arm64 or amd64, tier native, user or system",
+        "board(arch=, tier=, image=): what the test's board has to be; arch armv6l, armv7l, arm64 or amd64, tier native, user or system, image a Debian release or the path of an exported board",
     )
     words = ", ".join(sorted(capability.MEANING))
     config.addinivalue_line(
@@ -69,7 +70,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(f"{metafunc.definition.nodeid}: {problem}") from None
     parameters = [
         pytest.param(
-            each.board,
+            choose.Choice(each.board, folder=each.folder),
             id=each.board or "no-board",
             marks=[pytest.mark.skip(reason=each.reason)] if each.reason else [],
         )
@@ -86,7 +87,17 @@ def _choices(metafunc: pytest.Metafunc) -> list[choose.Choice]:
     if _FACTS not in config.stash:
         names = boards.names() if chosen in ("", "all") else chosen.split(",")
         config.stash[_FACTS] = [facts(boards.get(name.strip())) for name in names]
-    return choose.choices(choose.wish(marks, needs), config.stash[_FACTS], everywhere=bool(chosen))
+    wished = choose.wish(marks, needs, partial(_exported, config.rootpath))
+    return choose.choices(wished, config.stash[_FACTS], everywhere=bool(chosen))
+
+
+def _exported(root: Path, path: str) -> tuple[str, str]:
+    """An exported image's folder, which is said relative to the project's, and the machine it is for."""
+    # Late: it reaches what boards of whole machines are made of.
+    from toolkit.boards.system import exported
+
+    folder = root / Path(path).expanduser()
+    return str(folder), exported.machine(folder)
 
 
 def facts(board: Board) -> choose.Facts:
@@ -95,14 +106,20 @@ def facts(board: Board) -> choose.Facts:
     if board.tier != "system" and os.geteuid() != 0:
         obstacle = "needs root"
     return choose.Facts(
-        board.name, board.arch.label, board.tier, board.release, board.shows, obstacle
+        board.name,
+        board.arch.label,
+        board.tier,
+        board.release,
+        board.shows,
+        obstacle,
+        board.machine,
     )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     if _PARAMETER in parameters:
-        name = parameters[_PARAMETER]
+        name = parameters[_PARAMETER].board
         item.user_properties.append((report.BOARD, name))
         item.user_properties.append((report.TEST, _without(item.nodeid, name or "no-board")))
 
@@ -118,11 +135,12 @@ def _without(nodeid: str, board: str) -> str:
 
 @pytest.fixture(scope="module")
 def _pinnace_board(request: pytest.FixtureRequest) -> Iterator[RunningBoard]:
-    pool = request.config.stash[_POOL]
+    pool, choice = request.config.stash[_POOL], request.param
+    image = Path(choice.folder) if choice.folder else None
     try:
-        board = pool.fresh(request.param, yes=os.environ.get("CI") == "true")
+        board = pool.fresh(choice.board, image, yes=os.environ.get("CI") == "true")
     except PinnaceError as problem:
-        pytest.fail(f"{request.param}: {problem}", pytrace=False)
+        pytest.fail(f"{choice.board}: {problem}", pytrace=False)
     request.node.stash[_BOARD] = board
     yield board
     del request.node.stash[_BOARD]

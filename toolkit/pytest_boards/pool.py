@@ -26,8 +26,8 @@ class Pool:
         self._word = f"{worker}p{os.getpid():x}"
         self._notes = state_dir("pytest-boards")
 
-    def fresh(self, kind: str, *, yes: bool = False) -> RunningBoard:
-        """A running board of this kind on which nobody has done anything yet.
+    def fresh(self, kind: str, image: Path | None = None, *, yes: bool = False) -> RunningBoard:
+        """A running board of this kind, or made from an exported ``image``, on which nobody has done anything yet.
 
         Raises :class:`PinnaceError` when it cannot be made or does not start; then nothing is left.
         """
@@ -36,6 +36,8 @@ class Pool:
         pid = os.getpid()
         note.write_text(json.dumps({"pid": pid, "started": start_time(pid)}))
         try:
+            if image:
+                board.create(yes=yes, image=image)
             board.ensure_started(yes=yes)
         except BaseException:
             _forget(note)

@@ -107,6 +107,20 @@ class RunningBoard:
         """Boot it, where it does not run."""
         self._board.start()
 
+    def export(self, target: Path | str) -> Path:
+        """Keep its disk as the directory ``target``, for ``board(image=)``; it restarts. Returns the path.
+
+        Everybody who has the directory can log in on boards made from it.
+        """
+        self._need(capability.OWN_KERNEL)
+        self._shell.close()
+        self._board.stop()
+        try:
+            self._board.export(Path(target).absolute())
+        finally:
+            self._board.start()
+        return Path(target)
+
     @property
     def serial(self) -> str:
         """What its serial console has said since it was started."""

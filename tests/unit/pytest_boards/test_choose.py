@@ -74,3 +74,19 @@ def test_a_word_that_means_nothing_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         wish([mark], needs)
+
+
+BIG = Facts("sys-arm64", "arm64", "system", "trixie", frozenset(), machine="arm64")
+
+
+def test_an_image_of_ones_own_is_told_by_its_slash_and_runs_on_its_machine_alone() -> None:
+    wished = wish([{"image": "images/ready"}], [], lambda path: (f"/project/{path}", "arm64"))
+    assert choices(wished, [*ALL, BIG], everywhere=False) == [
+        Choice("sys-arm64", folder="/project/images/ready")
+    ]
+    said = choices(wished, ALL, everywhere=False)[0].reason
+    assert "emu-amd64 cannot be made from /project/images/ready, an image of sys-arm64" in said
+
+
+def test_a_release_is_no_path() -> None:
+    assert wish([{"image": "trixie"}], []) == Wish(image="trixie")

@@ -19,8 +19,8 @@ from toolkit.boards import capability, identity
 from toolkit.boards.board import Board
 from toolkit.boards.machine import wait_until
 from toolkit.boards.system import (
+    exported,
     firmware,
-    image,
     login,
     network_card,
     overlay,
@@ -29,7 +29,7 @@ from toolkit.boards.system import (
     snapshots,
     tools,
 )
-from toolkit.boards.system.image import Image
+from toolkit.boards.system.image import Image, build
 from toolkit.boards.system.launch import Run, free_port
 from toolkit.boards.system.model import Model
 from toolkit.boards.system.qmp import Monitor
@@ -41,7 +41,7 @@ _BOOT_SECONDS = 600
 _RESTORE_SECONDS = 180
 """Half a minute and two seconds on an idle machine; these are for a loaded one."""
 
-_QUIET_SECONDS = 90
+_QUIET_SECONDS = 30
 _POWEROFF_SECONDS = 180
 _END_SECONDS = 20
 
@@ -148,7 +148,11 @@ class SystemBoard(Board):
 
     # -- what can be done with it --------------------------------------------------------------
 
-    def create(self, *, yes: bool = False, system: str = "") -> None:
+    @property
+    def machine(self) -> str:
+        return self.model.label
+
+    def create(self, *, yes: bool = False, system: str = "", image: Path | None = None) -> None:
         firmware.checked(system)
         need_machine(yes=yes)
         with debian.locked(state_dir("boards") / f"{self.name}.lock"):
@@ -157,18 +161,19 @@ class SystemBoard(Board):
                 console.line("skipped", f"create {self.name}", "exists already")
                 return
             tools.check_qemu(self.model.program)
-            made = image.build(self.model)
+            made = exported.checked(image, self.model.label) if image else build(self.model)
             with console.step(f"create {self.name}") as step:
                 shutil.rmtree(self._directory, ignore_errors=True)
                 self._directory.mkdir(mode=0o700)
                 try:
-                    self._new_layer(made.folder, made.disk, "raw", fresh=True)
+                    self._new_layer(made.folder, *exported.backing(made.folder), fresh=True)
                     self._write_disk(replace(self._disk(), system=system))
                 except BaseException:
                     shutil.rmtree(self._directory, ignore_errors=True)
                     raise
                 step.detail = f"Debian {self.release} {self.arch.facts.debian}"
                 step.detail += f" as {system}" if system else ""
+                step.detail += f" from {image}" if image else ""
 
     def start(self, *, yes: bool = False, cold: bool = False) -> None:
         """Start it: a new board from the snapshot of a booted one, any other, or when ``cold``, by booting."""
@@ -229,6 +234,14 @@ class SystemBoard(Board):
             step.detail = f"{snapshots.memory(target).stat().st_blocks // 2048} MiB"
         self._restore(target, f"resume {self.name}")
 
+    def export(self, target: Path) -> None:
+        disk = self._disk()
+        if self.is_running:
+            raise UsageError(f"{self.name} runs", hint=f"./inv board stop {self.name}")
+        with console.step(f"export {self.name}") as step:
+            size = exported.write(target, self.model.label, self._image, Path(disk.layer))
+            step.detail = f"{target}, {size >> 20} MiB"
+
     def restore(self, tag: str = "") -> None:
         if not tag and self._disk().system:
             self._renew()
@@ -249,8 +262,8 @@ class SystemBoard(Board):
         run = self._run()
         if run is not None:
             self._end(run)
-        made = self._image
-        self._new_layer(made.folder, made.disk, "raw", fresh=True)
+        folder = self._image.folder
+        self._new_layer(folder, *exported.backing(folder), fresh=True)
         with console.step(f"boot {self.name} anew"):
             self._boot()
 
@@ -294,7 +307,7 @@ class SystemBoard(Board):
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(mode=0o700)
         try:
-            self._new_layer(folder, Image(folder).disk, "raw", fresh=True)
+            self._new_layer(folder, *exported.backing(folder), fresh=True)
             with console.step(f"boot sys-{self.model.label}, to be kept") as step:
                 if self.model.late_network:
                     self._boot_alone()

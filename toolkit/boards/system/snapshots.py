@@ -19,7 +19,7 @@ from pathlib import Path
 
 from toolkit import debian
 from toolkit.boards import identity, source
-from toolkit.boards.system import launch, quiet, supervisor, tools
+from toolkit.boards.system import exported, launch, quiet, supervisor, tools
 from toolkit.boards.system.image import Image
 from toolkit.boards.system.model import Model
 from toolkit.boards.system.qmp import Monitor
@@ -75,7 +75,7 @@ def _booted_entry(model: Model, image: Image) -> Path:
         json.dumps(described, sort_keys=True),
         *_sources(),
     )
-    return cache_dir("system") / f"{image.folder.parent.name}-booted-{key}"
+    return cache_dir("system") / f"{exported.name(image.folder)}-booted-{key}"
 
 
 def _sources() -> list[str]:
