@@ -219,7 +219,9 @@ def inventory(
         **_ACCESS,
         "confirm": "how long a board waits for a risky change to be confirmed before it puts it back (0: not at all)",
         "verify": "run the tests of tests/board afterwards, where something changed (--no-verify: do not)",
-        "junit": "write the results of these tests there as JUnit XML",
+        "json": "events as JSON lines on standard output",
+        "junit": "write how each board ended, and the results of its tests, there as JUnit XML",
+        "report": "write an HTML page with a timeline per board there",
         "parallel": "boards at once",
         "yes": "install what this machine lacks without asking",
     }
@@ -240,7 +242,9 @@ def provision(
     ask_password: bool = False,
     confirm: str = "60s",
     verify: bool = True,
+    json: bool = False,
     junit: str = "",
+    report: str = "",
     parallel: int = 4,
     yes: bool = False,
 ) -> int:
@@ -271,7 +275,7 @@ def provision(
         ask_sudo_password=ask_sudo_password,
         ask_password=ask_password,
         verify=verify,
-        junit=junit,
+        output=command.Output(json, junit, report),
         parallel=parallel,
     )
 
@@ -284,6 +288,8 @@ def provision(
         "tags": "only what has one of these tags, separated by commas",
         "skip-tags": "not what has one of these tags",
         **_ACCESS,
+        "json": "events as JSON lines on standard output",
+        "report": "write an HTML page with what would change on each board there",
         "parallel": "boards at once",
     }
 )
@@ -297,6 +303,8 @@ def plan(
     accept_new: bool = False,
     ask_sudo_password: bool = False,
     ask_password: bool = False,
+    json: bool = False,
+    report: str = "",
     parallel: int = 4,
 ) -> int:
     """Show what provision would change, as diffs; exit status 3 when something would."""
@@ -313,6 +321,7 @@ def plan(
         ask_sudo_password=ask_sudo_password,
         ask_password=ask_password,
         verify=False,
+        output=command.Output(json, html=report),
         parallel=parallel,
     )
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -37,6 +38,19 @@ _MARKS = {"ok": ("✓", "green"), "changed": ("~", "yellow"), "failed": ("✗", 
 
 
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
+_shares: ContextVar[Callable[[str], None] | None] = ContextVar("shares", default=None)
+_live: list[Live] = []
+
+
+class Doing(str):
+    """What is being done; ``share`` (0 to 1) of all that is to be done is done."""
+
+    share: float
+
+    def __new__(cls, text: str, share: float) -> Doing:
+        made = super().__new__(cls, text)
+        made.share = share
+        return made
 
 
 @contextmanager
@@ -47,8 +61,56 @@ def told_to(listener: Callable[[str], None]) -> Iterator[None]:
     """
     token = _listener.set(listener)
     try:
+        with shared_with(listener):
+            yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
+def shared_with(listener: Callable[[str], None]) -> Iterator[None]:
+    """In this thread, ``listener`` is told how far things are; what is printed is printed."""
+    token = _shares.set(listener)
+    try:
         yield
     finally:
+        _shares.reset(token)
+
+
+def doing(text: str, share: float) -> None:
+    """Tell how far this thread's work is (0 to 1), for tables with bars."""
+    listener = _shares.get()
+    if listener is not None:
+        listener(Doing(text, share))
+
+
+@contextmanager
+def live(table: Callable[[], RenderableType]) -> Iterator[None]:
+    """Show ``table`` anew all the time, below what is printed, where there is a terminal."""
+    if not err.is_terminal:
+        yield
+        return
+    shown = Live(get_renderable=table, console=err, transient=True, refresh_per_second=8)
+    _live.append(shown)
+    shown.start()
+    try:
+        yield
+    finally:
+        shown.stop()
+        _live.remove(shown)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """While somebody is asked something nothing else is written, and what is said to them is printed."""
+    token = _listener.set(None)
+    for shown in _live:
+        shown.stop()
+    try:
+        yield
+    finally:
+        for shown in _live:
+            shown.start()
         _listener.reset(token)
 
 

@@ -103,6 +103,7 @@ class Undo:
             self._begin()
 
     def _begin(self) -> None:
+        self._system.make_directory(DIRECTORY, 0o700)
         self._system.make_directory(HOME, 0o700)
         known = runs(self._system)
         if known and run_of(known[-1]) == self._run:

@@ -113,8 +113,11 @@ class _Policy(paramiko.MissingHostKeyPolicy):
 def _ask(name: str, key: paramiko.PKey) -> bool:
     if not (sys.stdin.isatty() and console.err.is_terminal):
         return False
-    console.note(f"{name} is not known yet. Its key: {fingerprint(key)}")
-    return console.err.input("Is that the board's key? [y/N] ", markup=False).strip().lower() in (
-        "y",
-        "yes",
-    )
+    with console.asking():
+        console.note(f"{name} is not known yet. Its key: {fingerprint(key)}")
+        return console.err.input(
+            "Is that the board's key? [y/N] ", markup=False
+        ).strip().lower() in (
+            "y",
+            "yes",
+        )

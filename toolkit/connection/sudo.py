@@ -50,8 +50,9 @@ class SudoPassword:
 
     def _read(self) -> str:
         if sys.stdin.isatty():
-            console.err.show_cursor()
-            return getpass.getpass(self.question)
+            with console.asking():
+                console.err.show_cursor()
+                return getpass.getpass(self.question)
         # Piped in, for automation: one line, read without buffering what follows it.
         line = b""
         while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from toolkit import console
 from toolkit.connection.hostkeys import KnownHosts
@@ -15,13 +16,27 @@ from toolkit.errors import DriftFound, HostUnreachable, PinnaceError
 from toolkit.plan.compile import check_roles
 from toolkit.provision import status as shown_status
 from toolkit.provision.converge import Converge, Options, Outcome
+from toolkit.provision.follow import Follower, Noted, Output, Say
 from toolkit.provision.journal import RunJournal, by
 from toolkit.provision.selection import Selected, exit_status, select
 from toolkit.provision.status import Seen
+from toolkit.report.together import Told, together
+from toolkit.secrets.mask import masked
 from toolkit.verify import command as verification
+from toolkit.verify.session import Case
 
 PARALLEL = 4
 """Boards at once, unless ``--parallel`` says otherwise."""
+_FOREVER = 7 * 86400.0
+"""Seconds: every wait in a run has a limit of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How hosts are reached, the same for all."""
+
+    known: KnownHosts
+    password: SudoPassword
 
 
 def run(
@@ -33,7 +48,7 @@ def run(
     ask_sudo_password: bool = False,
     ask_password: bool = False,
     verify: bool = True,
-    junit: str = "",
+    output: Output = Output(),  # noqa: B008 - a frozen value
     parallel: int = PARALLEL,
     converge: Callable[..., Converge] | None = None,
 ) -> int:
@@ -44,30 +59,80 @@ def run(
     """
     chosen = select(pattern, inventory)
     check_roles(options.roles)
-    known = KnownHosts(accept_new=accept_new)
-    password = asked_for(sudo=ask_sudo_password, login=ask_password)
-    notes = RunJournal("check" if options.check else "provision", by(), hosts=[host.target.name for host in chosen], roles=options.roles, tags=options.tags, skip_tags=options.skip_tags)  # fmt: skip
-    options = replace(options, prefixed=len(chosen) > 1, journal=notes)
+    access = Access(KnownHosts(accept_new=accept_new), asked_for(sudo=ask_sudo_password, login=ask_password))  # fmt: skip
+    names = [host.target.name for host in chosen]
+    notes = RunJournal("check" if options.check else "provision", by(), hosts=names, roles=options.roles, tags=options.tags, skip_tags=options.skip_tags)  # fmt: skip
     if converge is None:
         lab_for(chosen, yes=options.yes)
-    results = _each(chosen, _converging(known, password, options, converge or Converge), parallel)
-    if verify and not options.check:
-        for host in chosen:
-            result = results[host.target.name]
-            if isinstance(result, Outcome):
-                path = verification.junit_path(junit, host.target.name, several=len(chosen) > 1)
-                problem = verification.after_converge(host, known, password, result, junit=path)
-                if problem is not None:
-                    results[host.target.name] = problem
-    for name, result in results.items():
-        notes.record("host", host=name, ended=_ended(result))
-    status = exit_status(list(results.values()))
-    drifted = [n for n, found in results.items() if isinstance(found, Outcome) and found.changed]
-    if options.check and not status and drifted:
-        notes.close(DriftFound.exit_code)
-        raise DriftFound(f"{', '.join(drifted)}: differs from what the roles say", hint="./inv provision changes it")  # fmt: skip
+    follower = Follower("plan" if options.check else "provision", names, output, looking=options.check)  # fmt: skip
+    options = replace(options, prefixed=len(chosen) > 1 and follower.lines, quiet=not follower.lines)  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="pinnace-") as suites:
+        try:
+            results = _converge_all(
+                chosen, access, options, notes, follower, parallel, converge or Converge
+            )
+            follower.recap()
+            if verify and not options.check:
+                _verify_all(chosen, access, results, follower, Path(suites), quiet=output.json, wanted=bool(output.junit))  # fmt: skip
+            for name, result in results.items():
+                notes.record("host", host=name, ended=_ended(result))
+            status = _exit_status(results, check=options.check)
+            follower.close(status)
+        finally:
+            follower.write(sorted(Path(suites).glob("*.xml")))
     notes.close(status)
+    if status == DriftFound.exit_code:
+        drifted = [n for n, found in results.items() if isinstance(found, Outcome) and found.changed]  # fmt: skip
+        raise DriftFound(f"{', '.join(drifted)}: differs from what the roles say", hint="./inv provision changes it")  # fmt: skip
     return status
+
+
+def _converge_all(
+    chosen: Sequence[Selected], access: Access, options: Options, notes: RunJournal, follower: Follower, parallel: int,
+    make: Callable[..., Converge],
+) -> dict[str, Outcome | PinnaceError]:  # fmt: skip
+    def converge(host: Selected, say: Say) -> Outcome:
+        mine = replace(options, journal=Noted(notes, say))
+        with follower.listening(say):
+            return make(host.target, host.settings, access.known, access.password, mine).run()
+
+    with follower.working():
+        return _each(chosen, converge, parallel, follower.hear)
+
+
+def _verify_all(
+    chosen: Sequence[Selected],
+    access: Access,
+    results: dict[str, Outcome | PinnaceError],
+    follower: Follower,
+    suites: Path,
+    *,
+    quiet: bool,
+    wanted: bool,
+) -> None:
+    """One board after the other; what is wrong with one is its result."""
+    for host in chosen:
+        name = host.target.name
+        result = results[name]
+        if not isinstance(result, Outcome):
+            continue
+        follower.verifying(name)
+        tell = partial(_check, follower, name) if quiet else None
+        path = str(suites / f"{name}.xml") if wanted else ""
+        problem = verification.after_converge(host, access.known, access.password, result, junit=path, tell=tell)  # fmt: skip
+        results[name] = problem or result
+        follower.ended(name, results[name])
+
+
+def _check(follower: Follower, host: str, case: Case) -> None:
+    said = {"name": f"{case.module}: {case.name}", "outcome": case.outcome, "why": masked(case.why)}
+    follower.check(host, {**said, "seconds": round(case.seconds, 3)})
+
+
+def _exit_status(results: Mapping[str, Outcome | PinnaceError], *, check: bool) -> int:
+    status = exit_status(list(results.values()))
+    drift = check and any(isinstance(found, Outcome) and found.changed for found in results.values())  # fmt: skip
+    return DriftFound.exit_code if drift and not status else status
 
 
 def status(
@@ -85,7 +150,15 @@ def status(
     options = Options(check=True, status=True, prefixed=True)
     known = KnownHosts(accept_new=accept_new)
     password = asked_for(sudo=ask_sudo_password, login=ask_password)
-    results = _each(chosen, _converging(known, password, options), parallel, quiet=True)
+
+    def look(host: Selected, say: Say) -> Outcome:
+        return Converge(host.target, host.settings, known, password, options).run()
+
+    def hear(told: Told) -> None:
+        if told.problem is not None:
+            console.error(told.problem)
+
+    results = _each(chosen, look, parallel, hear)
     seen: dict[str, Seen | PinnaceError] = {}
     for name, result in results.items():
         found = result.seen if isinstance(result, Outcome) else result
@@ -101,50 +174,24 @@ def _ended(result: Outcome | PinnaceError) -> dict[str, object]:
     return {"unreachable" if isinstance(result, HostUnreachable) else "failed": result.message}
 
 
-def _converging(
-    known: KnownHosts,
-    password: SudoPassword,
-    options: Options,
-    make: Callable[..., Converge] = Converge,
-) -> Callable[[Selected], Outcome]:
-    def converge(host: Selected) -> Outcome:
-        return make(host.target, host.settings, known, password, options).run()
-
-    return converge
-
-
 def _each(
-    chosen: list[Selected],
-    converge: Callable[[Selected], Outcome],
+    chosen: Sequence[Selected],
+    work: Callable[[Selected, Say], Outcome],
     parallel: int,
-    *,
-    quiet: bool = False,
+    hear: Callable[[Told], None],
 ) -> dict[str, Outcome | PinnaceError]:
-    def attempt(host: Selected) -> tuple[str, Outcome | PinnaceError]:
-        started, name = time.monotonic(), host.target.name
-        try:
-            result: Outcome | PinnaceError = converge(host)
-        except PinnaceError as problem:
-            console.error(problem)
-            result = problem
-        if not quiet:
-            _recap(name, result, time.monotonic() - started)
-        return name, result
-
-    if len(chosen) == 1:
-        return dict([attempt(chosen[0])])
-    with ThreadPoolExecutor(max_workers=max(1, parallel)) as pool:
-        return dict(pool.map(attempt, chosen))
-
-
-def _recap(name: str, result: Outcome | PinnaceError, seconds: float) -> None:
-    if isinstance(result, Outcome):
-        counts = dict(result.counts)
-    elif isinstance(result, HostUnreachable):
-        counts = {"unreachable": 1}
-    else:
-        counts = {"failed": 1}
-    console.recap(name, counts, seconds)
+    """What each host ended with, in the order of ``chosen``; ``hear`` is told as it happens."""
+    hosts = {host.target.name: host for host in chosen}
+    results: dict[str, Outcome | PinnaceError] = {}
+    for told in together(
+        hosts, lambda name, say: work(hosts[name], say), parallel=parallel, limit=_FOREVER, abandon=lambda _: None
+    ):  # fmt: skip
+        if told.problem is not None:
+            results[told.host] = told.problem
+        elif isinstance(told.result, Outcome):
+            results[told.host] = told.result
+        hear(told)
+    return {name: results[name] for name in hosts}
 
 
 def lab_for(chosen: list[Selected], *, yes: bool) -> None:

@@ -24,7 +24,7 @@ from toolkit.plan.model import Plan
 from toolkit.provision import bootstrap, hosts, known, status
 from toolkit.provision.confirm import SECONDS, confirm, new_run
 from toolkit.provision.health import Health
-from toolkit.provision.journal import RunJournal
+from toolkit.provision.journal import Recorder
 from toolkit.provision.report import Report
 from toolkit.provision.status import Seen
 
@@ -39,7 +39,8 @@ _RUNS = 4
 class Options:
     """What the command line chose for all hosts.
 
-    ``status``: ask each board how it is, and show nothing of what would change. ``confirm``: seconds
+    ``status``: ask each board how it is, and show nothing of what would change. ``quiet``: changes are
+    noted in the journal only. ``confirm``: seconds
     until a risky change that was not confirmed is put back; 0: it stays.
     """
 
@@ -52,7 +53,8 @@ class Options:
     prefixed: bool = False
     confirm: float = SECONDS
     status: bool = False
-    journal: RunJournal | None = None
+    quiet: bool = False
+    journal: Recorder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Converge:
         self._prefix = f"{target.name}: " if options.prefixed else ""
         self._status: Mapping[str, Any] | None = None
         self._offset = 0.0
+        self._done = 0
 
     def run(self) -> Outcome:
         """Do it all; raises :class:`HostFailed` or :class:`HostUnreachable`."""
@@ -174,7 +177,10 @@ class Converge:
 
     def _apply(self, agent: ship.Agent, plan: Plan) -> dict[str, Any]:
         options = self._options
-        report = Report(plan, prefix=self._prefix, diff=options.diff, silent=options.status)
+        self._done = 0
+        report = Report(
+            plan, prefix=self._prefix, diff=options.diff, silent=options.status or options.quiet
+        )
         message = {
             **self._plan_message(plan),
             "mode": "check" if options.check else "apply",
@@ -193,16 +199,23 @@ class Converge:
                     continue
                 self._remember(event)
                 report.event(event)
+                self._tell_share(event, plan)
                 end = event
         finally:
             report.close()
-        if options.check and not options.status:
+        if options.check and not (options.status or options.quiet):
             console.line("changed" if report.drifted else "ok", f"{self._prefix}would change", report.summary())  # fmt: skip
         return end
 
     def _plan_message(self, plan: Plan) -> dict[str, Any]:
         """The plan as the agent gets it."""
         return plan.wire()
+
+    def _tell_share(self, event: Mapping[str, Any], plan: Plan) -> None:
+        """How far the run is, for tables: resources that were dealt with, of all."""
+        self._done += event["event"] == "result"
+        if event["event"] == "doing" or event.get("status", "ok") != "ok":
+            console.doing(str(event["id"]), min(1.0, self._done / max(1, len(plan.entries))))
 
     def _remember(self, event: Mapping[str, Any]) -> None:
         """Into the journal of the run: what was changed or failed, without the texts of files."""

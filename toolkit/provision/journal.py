@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from toolkit.errors import UsageError
 from toolkit.paths import give_to_user, state_dir
@@ -29,6 +29,13 @@ KEPT = 500
 def by() -> str:
     """Who runs this, and where, as boards and journals are told."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+class Recorder(Protocol):
+    """What happens on hosts is noted down there."""
+
+    def record(self, event: str, **content: Any) -> None:
+        """Add a line; ``host`` says whose it is."""
 
 
 class RunJournal:

@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolkit.secrets.mask import masked
+from toolkit.secrets.mask import masked, without_secrets
+
+_SAID = frozenset({"changes", "hint", "why"})
 
 
 class Status(enum.StrEnum):
     """Where a host is. The last six are ends; a host that ended is not touched again."""
 
     WAITING = "waiting"
+    COMPARING = "comparing"
     CHANGING = "changing"
     WATCHING = "watching"
+    VERIFYING = "verifying"
     REVERTING = "reverting"
     OK = "ok"
     CHANGED = "changed"
@@ -33,7 +37,9 @@ class Status(enum.StrEnum):
         return self in _BAD
 
 
-_UNDER_WAY = frozenset({Status.WAITING, Status.CHANGING, Status.WATCHING, Status.REVERTING})
+_UNDER_WAY = frozenset(
+    {Status.WAITING, Status.COMPARING, Status.CHANGING, Status.WATCHING, Status.VERIFYING, Status.REVERTING}
+)  # fmt: skip
 _BAD = frozenset({Status.FAILED, Status.UNREACHABLE, Status.STUCK})
 
 
@@ -41,7 +47,7 @@ _BAD = frozenset({Status.FAILED, Status.UNREACHABLE, Status.STUCK})
 class Event:
     """Something that happened, as it stands in the journal and in ``--json``.
 
-    name: begin, batch, host, doing, stop or end; host: whom it is about, or empty.
+    name: begin, batch, host, doing, result, handler, check, stop or end; host: whom it is about, or empty.
     """
 
     at: float
@@ -52,7 +58,11 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # What boards and programs say may repeat a secret; names of hosts and resources do not.
         object.__setattr__(self, "detail", masked(self.detail))
+        said = {key: without_secrets(self.data[key]) for key in _SAID & self.data.keys()}
+        if said:
+            object.__setattr__(self, "data", {**self.data, **said})
 
     def wire(self) -> dict[str, Any]:
         """As JSON, without what is empty."""

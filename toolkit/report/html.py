@@ -1,4 +1,4 @@
-"""A rollout as one HTML file that needs nothing else: a line with its timeline for every host."""
+"""A command over hosts as one HTML file that needs nothing else: a line with its timeline for every host."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ def write(path: Path, timeline: Timeline, title: str) -> None:
         began=time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(timeline.began)),
         took=elapsed(timeline.ended - timeline.began),
         stopped=timeline.stopped,
+        batches=any(line.batch for line in lines),
+        legend=[
+            str(each)
+            for each in Status
+            if any(span.status is each for line in lines for span in line.spans)
+        ],
         counts={str(each): count for each, count in counts.items() if count},
         lines=[(line, list(_bars(line, timeline)), _took(line)) for line in lines],
         marks=[elapsed((timeline.ended - timeline.began) * part / 4) for part in range(5)],

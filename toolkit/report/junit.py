@@ -1,4 +1,4 @@
-"""A rollout as JUnit XML: a test case for each host, which CI systems show as they show tests."""
+"""A command over hosts as JUnit XML: a test case for each host, which CI systems show as they show tests."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def write(path: Path, timeline: Timeline, name: str) -> None:
         errors="0", time=f"{timeline.ended - timeline.began:.3f}",
     )  # fmt: skip
     for line in lines:
-        suite.append(_case(line))
+        suite.append(_case(line, name))
     path.parent.mkdir(parents=True, exist_ok=True)
     root = Xml.Element("testsuites")
     root.append(suite)
     Xml.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 
-def _case(line: Line) -> Xml.Element:
+def _case(line: Line, name: str) -> Xml.Element:
     seconds = (line.ended or 0) - (line.began or 0) if line.ended else 0
     case = Xml.Element(
-        "testcase", classname=line.batch or "rollout", name=line.host, time=f"{seconds:.3f}"
+        "testcase", classname=line.batch or name, name=line.host, time=f"{seconds:.3f}"
     )
     if line.failed:
         Xml.SubElement(case, "failure", message=line.problem).text = f"{line.status}: {line.problem}"  # fmt: skip

@@ -1,14 +1,14 @@
-"""A rollout as a person sees it: a live table on a terminal, a line an event elsewhere."""
+"""A command over many hosts as a person sees it: a live table on a terminal, a line a host elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -23,32 +23,26 @@ _STYLES = {
 }  # fmt: skip
 _LIVE_ROWS = 12
 """Hosts at work that are shown; the rest is a number."""
+_BAR = 16
 
 
 class Shown:
     """Follows events; use it as a context, so that the terminal is whole again afterwards."""
 
-    def __init__(self, before: Iterable[Event] = ()) -> None:
-        """``before``: what happened in earlier parts of the rollout."""
+    def __init__(self, before: Iterable[Event] = (), *, name: str = "rollout") -> None:
+        """``before``: what happened in earlier parts. ``name``: the command's, for its last line."""
         self._timeline = Timeline().follow(before)
-        self._live: Live | None = None
+        self._name = name
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if console.err.is_terminal:
-            self._live = Live(
-                get_renderable=self._table,
-                console=console.err,
-                transient=True,
-                refresh_per_second=8,
-            )
-            self._live.start()
+        self._stack.enter_context(console.live(self._table))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:  # fmt: skip
-        if self._live is not None:
-            self._live.stop()
+        self._stack.close()
 
     def __call__(self, event: Event) -> None:
         self._timeline(event)
@@ -64,22 +58,31 @@ class Shown:
         marks = {Status.OK: "ok", Status.CHANGED: "changed", Status.REVERTED: "skipped"}
         took = event.at - (line.began or event.at)
         detail = event.detail or _counted(event) or str(event.status)
+        detail += f". {event.data['hint']}" if event.data.get("hint") else ""
         console.line(marks.get(line.status, "failed"), event.host, detail, took)
 
     def _table(self) -> RenderableType:
         lines = list(self._timeline.lines.values())
         active = [line for line in lines if not line.status.ended and line.spans]
-        grid = Table(box=None, pad_edge=False, show_header=False)
+        grid = Table(box=None, pad_edge=False, show_header=False, expand=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        # What there is to read gives way to what there is to see on a narrow terminal.
+        grid.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+        grid.add_column(no_wrap=True, justify="right")
         for line in active[:_LIVE_ROWS]:
-            took = console.elapsed(time.time() - line.spans[0].begin)
             style = _STYLES.get(line.status, "")
-            grid.add_row(Text(line.host), Text(str(line.status), style), Text(line.doing, "dim"), Text(took, "cyan"))  # fmt: skip
+            bar = ProgressBar(1.0, line.share, width=_BAR, pulse=not line.share)
+            took = console.elapsed(time.time() - line.spans[0].begin)
+            grid.add_row(Text(line.host), Text(str(line.status), style), bar, Text(line.doing, "dim"), Text(took, "cyan"))  # fmt: skip
+        parts: list[RenderableType] = [grid]
         if len(active) > _LIVE_ROWS:
-            grid.add_row(Text(f"and {len(active) - _LIVE_ROWS} more", "dim"))
+            parts.append(Text(f"and {len(active) - _LIVE_ROWS} more", "dim"))
         ended = sum(line.status.ended for line in lines)
         foot = Table.grid(padding=(0, 1))
         foot.add_row(ProgressBar(max(len(lines), 1), ended, width=30), Text(f"{ended} of {len(lines)} hosts"))  # fmt: skip
-        return Group(grid, foot)
+        return Group(*parts, foot)
 
     def recap(self) -> None:
         """What a person must know at the end: the counts, and each host that is not as it should be."""
@@ -93,7 +96,7 @@ class Shown:
             for each in Status
         }
         shown = {name: count for name, count in counts.items() if count or name in ("ok", "failed")}
-        console.recap("rollout", shown, timeline.ended - timeline.began)
+        console.recap(self._name, shown, timeline.ended - timeline.began)
 
 
 def _counted(event: Event) -> str:

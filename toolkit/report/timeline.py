@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from toolkit.report.events import Event, Status
@@ -28,6 +28,11 @@ class Line:
     batch: str = ""
     status: Status = Status.WAITING
     doing: str = ""
+    share: float = 0.0
+    """How much of what is to be done is done, 0 to 1."""
+    changes: list[str] = field(default_factory=list)
+    """Resources that were (or would be) changed, and why each."""
+    counts: Mapping[str, int] = field(default_factory=dict)
     problem: str = ""
     spans: list[Span] = field(default_factory=list)
 
@@ -50,11 +55,12 @@ class Line:
             self.spans[-1].end = at
         if not status.ended:
             self.spans.append(Span(status, at))
-        if status in (Status.CHANGING, Status.OK, Status.CHANGED):
+        if status in (Status.COMPARING, Status.CHANGING, Status.OK, Status.CHANGED):
             self.problem = ""  # an earlier part's
         if status.bad and detail:
             self.problem = self.problem or detail
         self.status, self.doing = status, ""
+        self.share = float(status.ended and not status.bad)
 
 
 class Timeline:
@@ -82,10 +88,21 @@ class Timeline:
                     self._line(host).batch = batch["name"]
         elif event.name == "stop":
             self.stopped = event.detail
-        elif event.host and event.status is not None:
-            self._line(event.host).enter(event.status, event.at, event.detail)
         elif event.host:
-            self._line(event.host).doing = event.detail
+            self._of(self._line(event.host), event)
+
+    def _of(self, line: Line, event: Event) -> None:
+        if event.status is not None:
+            line.enter(event.status, event.at, event.detail)
+            line.counts = event.data.get("counts", line.counts)
+        elif event.name == "doing":
+            line.doing = event.detail or line.doing
+            line.share = event.data.get("share", line.share)
+        elif event.name == "result" and event.data["result"] == "changed":
+            said = ", ".join(": ".join((what, f"{old} -> {new}")) for what, old, new in event.data["changes"])  # fmt: skip
+            line.changes.append(f"{event.data['id']}  {said}")
+        elif event.name == "handler":
+            line.changes.append(event.data["name"])
 
     def _line(self, host: str) -> Line:
         return self.lines.setdefault(host, Line(host))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from toolkit.console import Doing
 from toolkit.errors import HostFailed, HostUnreachable, PinnaceError
 from toolkit.provision.health import Health
 from toolkit.report.events import Event, Sink, Status
@@ -138,7 +139,8 @@ class Rollout:
             if isinstance(told.word, Status):
                 self._is(told.host, told.word)
             elif told.word is not None:
-                self._tell("doing", told.host, detail=str(told.word))
+                share = {"share": round(told.word.share, 3)} if isinstance(told.word, Doing) else {}
+                self._tell("doing", told.host, detail=str(told.word), data=share)
             else:
                 yield told
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,21 +51,29 @@ def run(
 
 
 def after_converge(
-    host: Selected, known: KnownHosts, password: SudoPassword, outcome: Outcome, *, junit: str
+    host: Selected,
+    known: KnownHosts,
+    password: SudoPassword,
+    outcome: Outcome,
+    *,
+    junit: str,
+    tell: Callable[[session.Case], None] | None = None,
 ) -> PinnaceError | None:
     """Verify a host that was just provisioned; returns what is wrong with it.
 
     A host that this very plan passed on before, and on which nothing had to be changed, is left alone,
-    unless a report is wanted. Only an emulated board is rebooted: a real one may be at work.
+    unless a report is wanted. Only an emulated board is rebooted: a real one may be at work. With ``tell``
+    that is told of each check, and nothing is printed.
     """
     name = host.target.name
     note = state_dir("verified") / name
     passed = note.read_text() if note.exists() else ""
     if passed == outcome.plan and not outcome.changed and not junit:
-        console.line("skipped", f"verify {name}", f"unchanged since it passed; ./inv verify --host {name}")  # fmt: skip
+        if tell is None:
+            console.line("skipped", f"verify {name}", f"unchanged since it passed; ./inv verify --host {name}")  # fmt: skip
         return None
     note.unlink(missing_ok=True)
-    problem = attempt(host, known, password, junit=junit, reboot=bool(host.target.board))
+    problem = attempt(host, known, password, junit=junit, reboot=bool(host.target.board), tell=tell)
     if problem is None:
         note.write_text(outcome.plan)
         give_to_user(note)
@@ -80,8 +88,9 @@ def attempt(
     junit: str = "",
     reboot: bool = True,
     yes: bool = False,
+    tell: Callable[[session.Case], None] | None = None,
 ) -> PinnaceError | None:
-    """Verify one host, showing how; returns what is wrong with it."""
+    """Verify one host, showing how or telling ``tell``; returns what is wrong with it."""
     started, name = time.monotonic(), host.target.name
     from toolkit.verify import (
         session,
@@ -94,14 +103,17 @@ def attempt(
         connection = hosts.connect(target, known, password)
         restart = _restart(host.target, known, password) if reboot else None  # its port may change
         subject = session.Subject(connection, target, host.settings, restart, _shown(target))
-        cases = session.run(subject, junit=junit, tell=_tell)
+        cases = session.run(subject, junit=junit, tell=tell or _tell)
     except PinnaceError as found:
-        console.error(found)
+        if tell is None:
+            console.error(found)
         problem = found
     failed = [case for case in cases if case.outcome == "failed"]
     if failed:
         what = failed[0].name if len(failed) == 1 else f"{len(failed)} checks"
         problem = HostFailed(f"{name}: {what} failed")
+    if tell is not None:
+        return problem
     console.table(
         ("check", "result", "seconds", "why"),
         list(_rows(cases)),

@@ -1,4 +1,4 @@
-"""The page of a rollout in a real browser: what a person sees, and that hosts cannot write into it."""
+"""The page of a rollout, or of provision, in a real browser: what a person sees, and that hosts cannot write into it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from tests.unit.rollout.fleet import CHANGED, Simulated
 from toolkit.arch import Arch
 from toolkit.debian import Archive
 from toolkit.errors import HostFailed
+from toolkit.provision.converge import Outcome
+from toolkit.provision.follow import Follower, Output
 from toolkit.report import html
+from toolkit.report.events import Event, Status
 from toolkit.report.timeline import Timeline
+from toolkit.report.together import Told
 from toolkit.rollout.batches import amounts, split
 from toolkit.rollout.model import Applied, Rules
 from toolkit.rollout.runner import Rollout
@@ -78,3 +83,29 @@ def test_it_fits_a_screen_and_is_drawn(browse: Browse, page: Path, tmp_path: Pat
     data = shot.read_bytes()
     assert struct.unpack(">II", data[16:24]) == (1280, 900)
     assert len(data) > 20_000  # an empty page is a tenth of this
+
+
+def test_the_page_of_provision_tells_what_changed_and_how_far_each_host_came(
+    browse: Browse, tmp_path: Path
+) -> None:
+    follower = Follower("provision", ["pi-1", "pi-2"], Output(json=True, html=str(tmp_path / "p.html")), looking=False)  # fmt: skip
+    change = ["content", "</li><img src=x>", "b"]
+    for host in ("pi-1", "pi-2"):
+        follower.hear(Told(host, word=Status.CHANGING))
+    data = {"id": "file /etc/x", "changes": [change], "result": "changed"}
+    follower.hear(Told("pi-1", word=Event(time.time(), "result", "pi-1", data=data)))
+    follower.hear(Told("pi-1", result=Outcome({"ok": 2, "changed": 1}, "plan"), last=True))
+    follower.verifying("pi-1")
+    follower.ended("pi-1", Outcome({"ok": 2, "changed": 1}, "plan"))
+    follower.hear(Told("pi-2", problem=HostFailed("pi-2: the disk is full"), last=True))
+    follower.write([])
+    seen = browse(tmp_path / "p.html", "--dump-dom")
+    assert len(re.findall(r"<tr>\s*<td>pi-[12]</td>", seen)) == 2
+    assert re.search(r"<details><summary>1 change, ok 2, changed 1</summary>", seen)
+    assert "pi-2: the disk is full" in seen
+    assert 'class="verifying"' in seen
+    assert "Batch" not in seen
+    assert "<img" not in seen
+    shot = tmp_path / "p.png"
+    browse(tmp_path / "p.html", f"--screenshot={shot}", "--window-size=1280,600")
+    assert len(shot.read_bytes()) > 15_000
