@@ -16,15 +16,23 @@ from toolkit import resources
 from toolkit.agent.kinds import KINDS
 from toolkit.paths import PROJECT
 from toolkit.resources import Resource
+from toolkit.secrets.secret import Secret
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/resources.md").read_text(), re.S)
 COMPOSE = "services:\n  web:\n    image: busybox\n    network_mode: host\n    command: httpd -f\n"
 
 
+class Named:
+    """Gives every secret that an example asks for."""
+
+    def secret(self, name: str) -> Secret:
+        return Secret(f"test:{name}", lambda: b"correct horse")
+
+
 def made(example: str) -> Sequence[Resource]:
     """The resources of an example, which names files of the working directory."""
     names = {name: getattr(resources, name) for name in resources.__all__}
-    found = eval(example.strip(), {"Path": Path, **names})
+    found = eval(example.strip(), {"Path": Path, "board": Named(), **names})
     return [found] if isinstance(found, Resource) else list(found)
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from roles import context
+from toolkit import resources
 from toolkit.errors import PinnaceError, UsageError
 from toolkit.inventory import parser, show
 from toolkit.inventory.settings import Settings, resolve
+from toolkit.paths import PROJECT
+from toolkit.plan.model import Planned, make
 from toolkit.secrets import references
 from toolkit.secrets.secret import Secret
 
@@ -128,3 +135,36 @@ def test_nothing_is_asked_for_before_a_plan_needs_it(tmp_path: Path) -> None:
     found = board(tmp_path, "secrets: {it: !secret 'command:touch asked'}")
     assert isinstance(found.secrets["it"], Secret)
     assert not (tmp_path / "asked").exists()
+
+
+# -- docs/secrets.md -----------------------------------------------------------------------------
+
+PAGE = (PROJECT / "docs" / "secrets.md").read_text()
+
+
+def test_the_inventory_of_the_page_is_one(tmp_path: Path) -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+    found = board(tmp_path, text)
+    assert set(found.secrets) == {"wifi", "token", "database", "mqtt", "backup", "ann"}
+    assert (
+        found.registry_auth["registry.example:5000"]["password"].name
+        == "age:secrets/pi.age#registry"
+    )
+
+
+def test_the_recipe_of_the_page_is_a_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    [recipe] = re.findall(r"```python\n(def recipe.*?)```", PAGE, re.S)
+    values = {"ann": "$y$j9T$abcdefgh$" + "x" * 43}
+    secrets = {name: Secret(name, lambda name=name: values.get(name, "correct horse").encode()) for name in ("wifi", "token", "database", "ann")}  # type: ignore[misc]  # fmt: skip
+    names = {"Iterator": Iterator, **vars(context), **vars(resources)}
+    exec(recipe, names)  # the page is ours
+    subject = context.Board(
+        "pi", Settings(secrets=secrets), {}, release=lambda: context.Release("", "", 0)
+    )
+    plan = make(Planned("page", each) for each in names["recipe"](subject))
+    wire = json.dumps(plan.wire())
+    assert [entry.resource.kind for entry in plan.entries] == ["file", "file", "credential", "user"]
+    assert "correct horse" not in wire
+    with pytest.raises(UsageError, match=r"no secret 'wi-fi'.*wifi"):
+        subject.secret("wi-fi")
