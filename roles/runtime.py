@@ -20,7 +20,7 @@ from toolkit.resources import (
 
 CONFIG = "/etc/pinnace/config.toml"
 LOGINS = "/etc/pinnace/conf.d/50-registry-auth.toml"
-COMMANDS = ("ctr", "pinnaced", "runc", "skopeo")
+COMMANDS = ("ctr", "pinnaced", "runc", "skopeo", "containerd-shim-pinnace-v2")
 KEEPER = Handler.restart("pinnace-keeper.service")
 DAEMON = Handler.restart("pinnaced.service")
 

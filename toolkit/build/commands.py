@@ -38,7 +38,7 @@ runpy.run_module("pinnace.keeper", run_name="__main__", alter_sys=True)
 """
 )
 
-LAUNCHED = ("ctr", "runc", "skopeo")
+LAUNCHED = ("ctr", "runc", "skopeo", "containerd-shim-pinnace-v2")
 DAEMONS = ("pinnaced", "containerd")
 """Both kinds are programs that ``pinnace.cli.main`` answers to."""
 

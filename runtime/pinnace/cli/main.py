@@ -21,6 +21,7 @@ PROGRAMS = {
     "containerd": "pinnace.cli.pinnaced:main",
     "runc": "pinnace.cli.runc:main",
     "skopeo": "pinnace.cli.skopeo:main",
+    "containerd-shim-pinnace-v2": "pinnace.cli.shim:main",
 }
 """Program name to the function that takes the words behind it and returns an exit status."""
 

@@ -56,19 +56,21 @@ class Shims(Protocol):
 class KeeperShims:
     """Shims forked by the keeper, or started cold when no keeper answers."""
 
+    module = "pinnace.keeper.shim"
+    """What is run for a cold start."""
+
     def __init__(self, keeper_address: str) -> None:
         self._keeper = keeper_address
 
     def start(self, namespace: str, identifier: str, bundle: str, state: str) -> str:
-        request = {
-            "op": "shim",
-            "namespace": namespace,
-            "id": identifier,
-            "bundle": bundle,
-            "state": state,
-        }
+        return self.launch(
+            {"namespace": namespace, "id": identifier, "bundle": bundle, "state": state}
+        )
+
+    def launch(self, request: Mapping[str, str]) -> str:
+        """Start a shim for a keeper's request; its address. Raises what went wrong."""
         try:
-            return self._fork(request)
+            return self._fork({"op": "shim", **request})
         except (OSError, errors.Unavailable):
             return self._spawn(request)
 
@@ -88,31 +90,27 @@ class KeeperShims:
         return str(answer["address"])
 
     def _spawn(self, request: Mapping[str, str]) -> str:
+        """Start it cold: its program ends when it listens."""
         import subprocess
 
-        command = [sys.executable, "-m", "pinnace.keeper.shim"]
-        for name in ("namespace", "id", "bundle", "state"):
-            command += [f"--{name}", request[name]]
-        log = os.path.join(request["state"], "shim.log")
-        with open(log, "ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
+        words = [sys.executable, "-m", self.module]
+        for name, value in request.items():
+            words += [f"--{name}", value]
+        try:
+            done = subprocess.run(
+                words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_START_SECONDS, check=False,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-            )
-        address = os.path.join(request["state"], "shim.sock")
-        end = time.monotonic() + _START_SECONDS
-        while time.monotonic() < end:
-            if os.path.exists(address):
-                return address
-            if process.poll():
-                raise errors.Error(f"the shim of {request['id']} did not start: {_tail(log)}")
-            time.sleep(0.005)
-        process.kill()
-        raise errors.DeadlineExceeded(f"the shim of {request['id']} did not start in time")
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise errors.DeadlineExceeded(
+                f"the shim of {request['id']} did not start in time"
+            ) from None
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [
+                "it said nothing"
+            ]
+            raise errors.Error(f"the shim of {request['id']} did not start: {said[-1]}")
+        return done.stdout.decode("utf-8", "replace").strip()
 
 
 class Connection:
@@ -232,12 +230,3 @@ def _exactly(sock: socket.socket, size: int) -> bytes | None:
 def _error(answer: Mapping[str, Any]) -> errors.Error:
     kind = errors.BY_STATUS.get(int(answer.get("status") or 2), errors.Error)
     return kind(str(answer.get("message") or "the shim failed"))
-
-
-def _tail(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read(4096).strip().splitlines()
-    except OSError:
-        return "no log"
-    return lines[-1] if lines else "it said nothing"

@@ -16,7 +16,11 @@ from pinnace.linux.kernel import KERNEL
 ADDRESS = "/run/pinnace/keeper.sock"
 CLI = "pinnace.cli.main:main"
 PRELOAD = ("pinnace.keeper.shim", "pinnace.cli.warm")
-_SHIM = "pinnace.keeper.shim:serve"
+_SHIMS = {
+    "": "pinnace.keeper.shim:serve_frame",
+    "ttrpc": "pinnace.api.taskshim.shim:serve_frame",
+}
+"""What a shim is by the protocol that is asked for: our daemon's, or containerd's."""
 
 
 def main(words: list[str]) -> int:
@@ -36,8 +40,11 @@ def main(words: list[str]) -> int:
         return 1
 
     def start_shim(frame: dict[str, Any], ready: Any) -> None:
-        shim: Any = command.load(_SHIM)
-        shim(frame["namespace"], frame["id"], frame["bundle"], frame["state"], ready)
+        entry = _SHIMS.get(str(frame.get("protocol") or ""))
+        if entry is None:
+            raise InvalidArgument(f"no shim speaks {frame['protocol']!r}")
+        shim: Any = command.load(entry)
+        shim(frame, ready)
 
     # What is here now is shared with every fork: keep the collector from writing into it.
     gc.collect()

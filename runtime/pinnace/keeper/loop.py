@@ -28,7 +28,7 @@ class Loop:
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._traffic: set[int] = set()
         self._running = True
-        self._alarm: tuple[float, Callable[[], None]] | None = None
+        self._alarms: list[tuple[float, Callable[[], None]]] = []
         self._quiet: tuple[float, Callable[[], None]] | None = None
         self._last = 0.0
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -59,8 +59,9 @@ class Loop:
             self._poll.unregister(fd)
 
     def alarm(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once, that much later; there is one alarm, the last one set."""
-        self._alarm = (time.monotonic() + seconds, callback)
+        """Call ``callback`` once, that much later; one that is set for it already is set anew."""
+        self._alarms = [each for each in self._alarms if each[1] != callback]
+        self._alarms.append((time.monotonic() + seconds, callback))
 
     def quiet(self, seconds: float, callback: Callable[[], None]) -> None:
         """Call ``callback`` whenever nothing but traffic has happened for that long."""
@@ -96,21 +97,17 @@ class Loop:
             callback()
 
     def _patience(self) -> float | None:
-        """Milliseconds until the alarm or until it has been quiet, what is first; ``None`` without either."""
+        """Milliseconds until the next alarm or until it has been quiet, what is first; ``None`` without either."""
         now = time.monotonic()
         waits = [] if self._quiet is None else [self._last + self._quiet[0] - now]
-        if self._alarm is not None:
-            waits.append(self._alarm[0] - now)
+        waits += [when - now for when, _ in self._alarms]
         return max(0.0, min(waits) * 1000) if waits else None
 
-    def _is_due(self) -> bool:
-        return self._alarm is not None and self._alarm[0] <= time.monotonic()
-
     def _ring(self) -> None:
-        if self._is_due():
-            assert self._alarm is not None
-            callback, self._alarm = self._alarm[1], None
-            callback()
+        now = time.monotonic()
+        for each in [each for each in self._alarms if each[0] <= now]:
+            self._alarms.remove(each)
+            each[1]()
 
     def take_signals(self, taken: bool) -> None:
         """Whether SIGCHLD comes to this process now, or waits for one that it becomes."""

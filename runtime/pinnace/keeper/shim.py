@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound
-from pinnace.keeper import doze, sockets
+from pinnace.keeper import cold, doze, sockets
 from pinnace.keeper.loop import READ, WRITE, Loop
 from pinnace.keeper.process import (
     CREATED,
@@ -69,22 +69,20 @@ def parse(request: Mapping[str, Any]) -> Wanted:
     return wanted
 
 
-def serve(
-    namespace: str, identifier: str, bundle: str, state: str, ready: Callable[[str], None]
-) -> None:
-    """Be a container's shim until it is shut down; ``ready`` is told the socket's path.
+def serve_frame(request: Mapping[str, Any], ready: Callable[[str], None]) -> None:
+    """Be a container's shim, as ``request`` has it, until it is shut down; ``ready`` is told the socket's path.
 
     Raises InvalidArgument, and AlreadyExists when a shim listens there.
     """
-    wanted = parse({"namespace": namespace, "id": identifier, "bundle": bundle, "state": state})
+    wanted = parse(request)
     address = os.path.join(wanted.state, "shim.sock")
     listener = sockets.listen(address)
-    _settle(wanted.state)
+    settle(wanted.state)
     ready(address)
     Shim(wanted, listener).run()
 
 
-def _settle(state: str) -> None:
+def settle(state: str) -> None:
     """A name in ps, a log for what goes wrong, and the container's orphans as our children."""
     os.chdir("/")
     os.umask(0o022)
@@ -318,6 +316,10 @@ class Shim:
     def do_state(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {"processes": [process.describe() for process in self._processes.values()]}
 
+    def process(self, exec_id: str) -> dict[str, Any]:
+        """One process of :meth:`do_state`; raises NotFound."""
+        return self._process({"exec_id": exec_id}).describe()
+
     def do_pids(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {"pids": control.pids(self._runtime_root, self._wanted.id)}
 
@@ -441,10 +443,13 @@ class Shim:
 
     def _connect(self, sock: socket.socket) -> Connection:
         sock.setblocking(False)
-        connection = Connection(sock, self._loop)
+        connection = self._connected(sock)
         self._connections[sock.fileno()] = connection
         self._loop.watch(sock.fileno(), READ, lambda events: self._ready(connection, events))
         return connection
+
+    def _connected(self, sock: socket.socket) -> Connection:
+        return Connection(sock, self._loop)
 
     def _ready(self, connection: Connection, events: int) -> None:
         connection.flush()
@@ -453,7 +458,7 @@ class Shim:
 
     def _readable(self, connection: Connection) -> None:
         try:
-            requests, gone = connection.receiver.receive()
+            requests, gone = connection.receive()
             for request in requests:
                 self._answer(connection, request)
         except Error:
@@ -461,11 +466,10 @@ class Shim:
         if gone:
             self._loop.forget(connection.sock.fileno())
             self._connections.pop(connection.sock.fileno(), None)
-            connection.receiver.close_fds()
-            connection.sock.close()
+            connection.close()
             self._wait_for_company()
 
-    def _answer(self, connection: Connection, request: Mapping[str, Any]) -> None:
+    def _answer(self, connection: Connection, request: Any) -> None:
         number, method = request.get("id"), request.get("method")
         if method == "subscribe":
             connection.subscribed = True
@@ -515,14 +519,26 @@ class Connection:
         """Whether a request or an answer is half through."""
         return bool(self._unsent or self.receiver.is_busy)
 
+    def receive(self) -> tuple[list[Any], bool]:
+        """The requests that are here now, and whether the peer has hung up. Raises InvalidArgument for nonsense."""
+        return self.receiver.receive()
+
+    def close(self) -> None:
+        self.receiver.close_fds()
+        self.sock.close()
+
     def send(self, message: dict[str, Any]) -> None:
+        """Send a message; see :meth:`push`."""
+        self.push(pack(message))
+
+    def push(self, data: bytes) -> None:
         """Send as much as fits and the rest later; a frame is never left half sent.
 
         A container decides how long some answers are (its processes), and a peer when it reads.
         One that is gone gets nothing, one that reads nothing at all is cut off: both ask for the
         state when they are back.
         """
-        self._unsent += pack(message)
+        self._unsent += data
         self.flush()
         if len(self._unsent) > _MAX_UNSENT:
             try:
@@ -557,23 +573,6 @@ def wake(words: list[str]) -> None:
     Shim.restore(*doze.woken(words)).run()
 
 
-def main(argv: list[str]) -> int:
-    """The cold start, without a keeper: ``python -m pinnace.keeper.shim --namespace N --id I ...``."""
-    request = {argv[i].removeprefix("--"): argv[i + 1] for i in range(0, len(argv) - 1, 2)}
-    try:
-        wanted = parse(request)
-        sealed.run_from_memory()
-        serve(*wanted, ready=lambda _: None)
-    except (Error, OSError) as problem:
-        sys.stderr.write(f"pinnace-shim: {problem}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-
-
 def _options(wanted: Mapping[str, Any]) -> create.Options:
     """What a client's options for runc mean here (api.schema.runc)."""
     return create.Options(
@@ -581,3 +580,13 @@ def _options(wanted: Mapping[str, Any]) -> create.Options:
         pivot=not wanted.get("no_pivot_root"),
         keyring=not wanted.get("no_new_keyring"),
     )
+
+
+def main(argv: list[str]) -> int:
+    """The cold start, without a keeper: ``python -m pinnace.keeper.shim --namespace N --id I ...``."""
+    request = {argv[i].removeprefix("--"): argv[i + 1] for i in range(0, len(argv) - 1, 2)}
+    return cold.start(lambda ready: serve_frame(request, ready))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

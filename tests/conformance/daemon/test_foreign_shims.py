@@ -20,6 +20,9 @@ from toolkit.debian import Archive
 from toolkit.paths import RUNTIME
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
+SERIES = os.environ.get("PINNACE_SHIM_SERIES", "1.7").split()
+"""containerd's release series of all tests but the walk, which is done with each."""
+few = pytest.mark.parametrize("foreign", SERIES, indirect=True)
 _PROGRAM = "usr/bin/containerd-shim-runc-v2"
 
 
@@ -114,6 +117,7 @@ def test_the_walk(foreign: Foreign) -> None:
     assert "137" in foreign.removed("web")
 
 
+@few
 def test_a_terminal(foreign: Foreign) -> None:
     words = ("run", "-t", "--rm", "--runtime", foreign.shim, IMAGE, "t1")
     # Its size comes after its start.
@@ -125,6 +129,7 @@ def test_a_terminal(foreign: Foreign) -> None:
     assert "33 77" in done.stdout
 
 
+@few
 def test_a_restart_in_the_middle(foreign: Foreign) -> None:
     """What ends while no daemon is there is known afterwards; the rest goes on."""
     foreign.run("web", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.1; done")
@@ -142,6 +147,7 @@ def test_a_restart_in_the_middle(foreign: Foreign) -> None:
     until(lambda: foreign.status("stays") == "STOPPED")
 
 
+@few
 def test_a_shim_that_is_killed(foreign: Foreign) -> None:
     """Its container is ended and cleaned, also when no daemon was there to see it."""
     foreign.run("web", "sleep", "1000")
@@ -169,6 +175,7 @@ def our_runc(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@few
 def test_their_shim_with_our_runc(foreign: Foreign, our_runc: str) -> None:
     """The configuration gives the default runtime to containerd's shim, and a client names our runc."""
     foreign.configure(
@@ -188,6 +195,7 @@ def test_their_shim_with_our_runc(foreign: Foreign, our_runc: str) -> None:
     assert foreign.shims() == []
 
 
+@few
 def test_a_shim_that_is_not_there(foreign: Foreign) -> None:
     for name, words in (
         ("io.containerd.nope.v1", 'runtime "io.containerd.nope.v1" binary not installed'),
