@@ -8,10 +8,17 @@
  * The conversation, over a unix stream socket, is frames of a 32-bit little-endian length and JSON:
  *   -> {"op":"cli","argv":[...],"cwd_fd":true,"env":[["K","V"],...],"umask":18,"rlimits":[[8388608,-1],...],
  *       "release":"/opt/..."}
- *      with the descriptors stdin, stdout, stderr and working directory on its first byte (unix(7), SCM_RIGHTS)
+ *      with the descriptors stdin, stdout, stderr, working directory and the command's end of a line of its own on its
+ *      first byte (unix(7), SCM_RIGHTS)
  *   <- {"pid":N}
  *   -> {"op":"signal","signal":N}      any number of times
  *   <- {"exit":N} or {"signal":N}
+ * The command itself says on its line, in the same form:
+ *   <- {"exit":N}                      so that nobody waits for the end of its process
+ *   <- {"cold":1}                      it has undone what it began: only Python started from here can do it
+ *   <- {"spawn":1,"channel":C,"steps":S,"targets":[C,S,...]}
+ *      with as many descriptors and a program: execute it with these descriptors under these numbers (init.c), as a
+ *      child of this process. A container that stays behind has to become a child of who typed the command.
  * Bytes that are not UTF-8 travel as lone surrogates U+DC80..U+DCFF, Python's "surrogateescape" (PEP 383).
  *
  * Job control: the forked command is not in the terminal's session, so the kernel neither signals it nor
@@ -35,12 +42,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define KEEPER "/run/pinnace/keeper.sock"
 #define COMMAND "/libexec/command.py"
 #define REPLY_MAX 4096
+#define DESCRIPTORS_MAX 64
 #define EXIT_LOST 125 /* the keeper went away while the command ran; as env(1) and docker use it */
 
 #define SEALED "PINNACE_SEALED" /* this process's id: Python need not make sure that its file can't be written */
@@ -238,7 +247,7 @@ static int write_all(int fd, const unsigned char *data, size_t size)
 static int write_with(int fd, const unsigned char *data, size_t size, const int *fds, size_t count)
 {
     union {
-        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        char bytes[CMSG_SPACE(5 * sizeof(int))];
         struct cmsghdr align;
     } control;
     struct iovec part = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
@@ -262,6 +271,33 @@ static int write_with(int fd, const unsigned char *data, size_t size, const int 
     return write_all(fd, data + sent, size - (size_t)sent);
 }
 
+/* Whether the keeper sees what we see: a command that was typed in other namespaces (ip netns exec, unshare) belongs
+ * there, with its mounts, network and names. */
+static int shares_namespaces(pid_t keeper)
+{
+    static const char *const kinds[] = {"mnt", "pid", "net", "ipc", "uts", "user", "cgroup"};
+    char path[64];
+
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct text out = {.data = (unsigned char *)path};
+        struct stat own, its;
+
+        put_all(&out, "/proc/self/ns/");
+        put_all(&out, kinds[i]);
+        put(&out, 0);
+        if (stat(path, &own) < 0)
+            continue; /* a kind that this kernel does not have */
+        out.used = sizeof "/proc/" - 1;
+        put_number(&out, (unsigned)keeper);
+        put_all(&out, "/ns/");
+        put_all(&out, kinds[i]);
+        put(&out, 0);
+        if (stat(path, &its) < 0 || own.st_ino != its.st_ino || own.st_dev != its.st_dev)
+            return 0;
+    }
+    return 1;
+}
+
 static int connect_keeper(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -282,7 +318,7 @@ static int connect_keeper(const char *path)
         done = 0; /* it was connected when the signal came */
     /* Only root or ourselves may be given our descriptors. */
     if (done < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
-        (peer.uid != 0 && peer.uid != geteuid())) {
+        (peer.uid != 0 && peer.uid != geteuid()) || !shares_namespaces(peer.pid)) {
         close(fd);
         return -1;
     }
@@ -295,11 +331,11 @@ static void store_length(unsigned char *four, size_t size)
         four[i] = (unsigned char)(size >> (8 * i));
 }
 
-/* Asks for the command. 0 when the whole request was taken. */
-static int send_request(int fd, char **argv, unsigned mask, const char *release)
+/* Asks for the command, whose end of its line is `theirs`. 0 when the whole request was taken. */
+static int send_request(int fd, int theirs, char **argv, unsigned mask, const char *release)
 {
     struct text out = {0};
-    int fds[4] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, -1};
+    int fds[5] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, -1, theirs};
     size_t size;
     int failed;
 
@@ -316,65 +352,103 @@ static int send_request(int fd, char **argv, unsigned mask, const char *release)
     store_length(out.data, out.used);
     out.used = 4;
     put_request(&out, argv, mask, release);
-    failed = write_with(fd, out.data, size, fds, 4);
+    failed = write_with(fd, out.data, size, fds, 5);
     munmap(out.data, size);
     close(fds[3]);
     return failed;
 }
 
-/* A reply arrives in pieces; `have` counts what is there of the length and the text behind it. */
-struct reply {
+/* A line, and the reply that arrives on it in pieces: `have` counts what is there of the length and the text behind it.
+ * The descriptors that came with it are ours. */
+struct line {
+    int fd; /* -1 once the other end is gone */
+    size_t have, count;
+    int fds[DESCRIPTORS_MAX];
     unsigned char bytes[4 + REPLY_MAX + 1];
-    size_t have;
 };
 
-static size_t reply_size(const struct reply *reply)
+static size_t reply_size(const struct line *line)
 {
-    return (size_t)reply->bytes[0] | (size_t)reply->bytes[1] << 8 | (size_t)reply->bytes[2] << 16 |
-           (size_t)reply->bytes[3] << 24;
+    return (size_t)line->bytes[0] | (size_t)line->bytes[1] << 8 | (size_t)line->bytes[2] << 16 |
+           (size_t)line->bytes[3] << 24;
+}
+
+/* Takes what came with a message; more than there is room for was not taken from it. */
+static void keep_descriptors(struct line *line, struct msghdr *message)
+{
+    struct cmsghdr *first = CMSG_FIRSTHDR(message);
+    size_t count;
+
+    if (!first || first->cmsg_level != SOL_SOCKET || first->cmsg_type != SCM_RIGHTS || line->count)
+        return;
+    count = (first->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(line->fds, CMSG_DATA(first), count * sizeof(int));
+    line->count = count;
+}
+
+static void close_descriptors(struct line *line)
+{
+    while (line->count)
+        close(line->fds[--line->count]);
 }
 
 /* Reads on. 1: a whole reply is there, ended by a zero byte; 0: not yet; -1: gone or broken. */
-static int read_reply(int fd, struct reply *reply)
+static int read_reply(struct line *line)
 {
+    union {
+        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control;
     size_t want = 4;
+    struct iovec part;
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes};
     ssize_t got;
 
-    if (reply->have >= 4) {
-        want = 4 + reply_size(reply);
+    if (line->have >= 4) {
+        want = 4 + reply_size(line);
         if (want > 4 + REPLY_MAX)
             return -1;
     }
-    got = recv(fd, reply->bytes + reply->have, want - reply->have, MSG_DONTWAIT);
+    part = (struct iovec){.iov_base = line->bytes + line->have, .iov_len = want - line->have};
+    message.msg_controllen = sizeof control.bytes;
+    got = recvmsg(line->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0 && (errno == EINTR || errno == EAGAIN))
         return 0;
     if (got <= 0)
         return -1;
-    reply->have += (size_t)got;
-    if (reply->have < 4 || reply_size(reply) == 0)
-        return reply->have < 4 ? 0 : -1;
-    if (reply->have < 4 + reply_size(reply))
+    keep_descriptors(line, &message);
+    line->have += (size_t)got;
+    if (line->have < 4 || reply_size(line) == 0)
+        return line->have < 4 ? 0 : -1;
+    if (line->have < 4 + reply_size(line))
         return 0;
-    reply->bytes[reply->have] = 0;
+    line->bytes[line->have] = 0;
+    line->have = 0;
     return 1;
 }
 
-/* The number behind "key": in a reply, or -1. Replies are flat objects of small numbers. */
-static int number_in(const struct reply *reply, const char *key)
+/* The number at `at`, behind blanks and signs, and where it ends; -1 when there is none. */
+static int number_at(const char *at, const char **end)
 {
-    const char *at = strstr((const char *)reply->bytes + 4, key);
     int value = 0;
 
-    if (!at)
-        return -1;
-    at += strlen(key);
-    while (*at == ' ' || *at == ':')
+    while (*at == ' ' || *at == ':' || *at == ',' || *at == '[')
         at++;
     if (*at < '0' || *at > '9')
         return -1;
     for (; *at >= '0' && *at <= '9' && value < INT_MAX / 10 - 1; at++)
         value = value * 10 + (*at - '0');
+    if (end)
+        *end = at;
     return value;
+}
+
+/* The number behind "key": in a reply, or -1. Replies are flat objects of small numbers. */
+static int number_in(const struct line *line, const char *key)
+{
+    const char *at = strstr((const char *)line->bytes + 4, key);
+
+    return at ? number_at(at + strlen(key), NULL) : -1;
 }
 
 /* Signals */
@@ -467,54 +541,137 @@ static void die_of(int signal_number)
     _exit(128 + signal_number);
 }
 
-/* Waits for one whole reply while passing signals on. -1 when the keeper is gone. */
-static int next_reply(int fd, struct reply *reply, const sigset_t *inside)
+/* Waits for one whole reply while passing signals on; the line that it came on, NULL when the keeper is gone. What the
+ * command says goes first: it may have ended before the keeper. */
+static struct line *next_reply(struct line *keeper, struct line *own, const sigset_t *inside)
 {
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    int whole;
-
-    reply->have = 0;
     for (;;) {
-        int ready = ppoll(&wait, 1, NULL, inside);
-        if (pass_on_signals(fd) < 0)
-            return -1;
+        struct pollfd wait[] = {{.fd = own->fd, .events = POLLIN}, {.fd = keeper->fd, .events = POLLIN}};
+        int ready = ppoll(wait, 2, NULL, inside), whole;
+
+        if (pass_on_signals(keeper->fd) < 0 && !wait[0].revents)
+            return NULL;
         if (ready < 0 && errno != EINTR)
-            return -1;
+            return NULL;
         if (ready <= 0)
             continue;
-        whole = read_reply(fd, reply);
-        if (whole != 0)
-            return whole < 0 ? -1 : 0;
+        if (wait[0].revents) {
+            whole = read_reply(own);
+            if (whole > 0)
+                return own;
+            if (whole < 0) {
+                close(own->fd);
+                own->fd = -1;
+            }
+        } else if ((whole = read_reply(keeper)) != 0) {
+            return whole < 0 ? NULL : keeper;
+        }
     }
+}
+
+/* The child: puts the descriptors under their numbers and executes the program. Returns when that is not possible. */
+static void execute_init(struct line *line, const int *targets, int channel, int steps)
+{
+    int count = (int)line->count - 1, above = 3;
+    char path[] = "/proc/self/fd/0000000000", number[2][12];
+    char *words[] = {(char *)(uintptr_t)"pinnace:init", number[0], number[1], NULL}, *nothing[] = {NULL};
+    struct text out = {.data = (unsigned char *)path, .used = sizeof "/proc/self/fd/" - 1};
+
+    for (int i = 0; i < count; i++)
+        if (targets[i] >= above)
+            above = targets[i] + 1;
+    /* Out of the way first: one may lie where another one belongs. */
+    for (int i = 0; i <= count; i++)
+        if ((line->fds[i] = fcntl(line->fds[i], F_DUPFD_CLOEXEC, above)) < 0)
+            return;
+    for (int i = 0; i < count; i++)
+        if (dup2(line->fds[i], targets[i]) < 0)
+            return;
+    put_number(&out, (unsigned)line->fds[count]);
+    put(&out, 0);
+    for (int i = 0; i < 2; i++) {
+        struct text word = {.data = (unsigned char *)number[i]};
+        put_number(&word, (unsigned)(i ? steps : channel));
+        put(&word, 0);
+    }
+    execve(path, words, nothing);
+}
+
+/* Starts a container's first process as our own child. When that fails the other end of its channel sees it end. */
+static pid_t spawn(struct line *line)
+{
+    const char *at = strstr((const char *)line->bytes + 4, "\"targets\"");
+    int channel = number_in(line, "\"channel\""), steps = number_in(line, "\"steps\"");
+    int targets[DESCRIPTORS_MAX];
+    size_t count = 0;
+    pid_t child = -1;
+
+    at = at ? at + sizeof "\"targets\"" - 1 : "";
+    while (count < DESCRIPTORS_MAX && (targets[count] = number_at(at, &at)) > STDERR_FILENO)
+        count++;
+    if (channel >= 0 && steps >= 0 && line->count == count + 1)
+        child = fork();
+    if (child == 0) {
+        execute_init(line, targets, channel, steps);
+        _exit(EXIT_LOST);
+    }
+    close_descriptors(line);
+    return child;
+}
+
+/* What it started goes on by itself; only its own end is waited for, which came before. */
+static _Noreturn void end(int status, pid_t child)
+{
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+        ;
+    _exit(status & 0xFF);
 }
 
 /* Runs the command through the keeper and does not return, unless nothing was started. */
 static void run_warm(int fd, char **argv, unsigned mask, const char *release)
 {
+    static struct line keeper, own;
+    struct line *said;
     struct termios terminal;
-    struct reply reply;
     sigset_t inside;
-    int has_terminal = tcgetattr(STDIN_FILENO, &terminal) == 0;
-    int value;
+    int has_terminal = tcgetattr(STDIN_FILENO, &terminal) == 0, begun = 0, value, ends[2];
+    pid_t child = -1;
 
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return;
+    keeper.fd = fd;
+    own.fd = ends[0];
     /* Held before the request is out: once it is, a signal is for the command. */
     hold_signals(&inside);
-    if (send_request(fd, argv, mask, release) < 0 || next_reply(fd, &reply, &inside) < 0 ||
-        number_in(&reply, "\"pid\"") < 0) {
-        release_signals(&inside);
-        return; /* refused, or an older protocol: nothing runs yet */
-    }
-    while (next_reply(fd, &reply, &inside) == 0) {
-        value = number_in(&reply, "\"exit\"");
+    value = send_request(fd, ends[1], argv, mask, release);
+    close(ends[1]);
+    while (value == 0 && (said = next_reply(&keeper, &own, &inside))) {
+        value = number_in(said, "\"exit\"");
         if (value >= 0)
-            _exit(value & 0xFF);
-        value = number_in(&reply, "\"signal\"");
-        if (value > 0 && value < 128) {
+            end(value, child);
+        value = 0;
+        if (said == &own && number_in(said, "\"spawn\"") > 0 && child < 0) {
+            child = spawn(said);
+        } else if (said == &own && number_in(said, "\"cold\"") > 0) {
+            begun = 0;
+            break;
+        } else if (said == &keeper && number_in(said, "\"signal\"") > 0 && number_in(said, "\"signal\"") < 128) {
             /* It had no chance to put the terminal back. */
             if (has_terminal)
                 tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal);
-            die_of(value);
+            die_of(number_in(said, "\"signal\""));
+        } else if (said == &keeper && !begun) {
+            begun = number_in(said, "\"pid\"") >= 0;
+            if (!begun)
+                break; /* refused, or an older protocol: nothing runs yet */
         }
+    }
+    if (!begun) {
+        close_descriptors(&own);
+        if (own.fd >= 0)
+            close(own.fd);
+        release_signals(&inside);
+        return;
     }
     if (has_terminal)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal);

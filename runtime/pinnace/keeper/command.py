@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from pinnace.errors import InvalidArgument
+from pinnace.linux import caller
 
 _MAX_DESCRIPTORS = 65536
 """Above every descriptor that a keeper has; close_range(2) makes it one call."""
@@ -91,7 +92,7 @@ def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
     """Run the command in this (forked) process and end it; does not return.
 
     Args:
-        fds: standard input, output, error, and the working directory.
+        fds: standard input, output, error, the working directory, and the line to the launcher, if it gave one.
     """
     status = 1
     try:
@@ -105,6 +106,10 @@ def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
         gc.enable()
         status = entry(request.argv)
         _flush()
+        caller.ended(status)
+    except caller.NeedsCaller:
+        _flush()
+        caller.start_again()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
     except BaseException as problem:
@@ -125,13 +130,15 @@ def _set_limits(limits: list[tuple[int, int]]) -> None:
 
 
 def _take_streams(fds: Sequence[int]) -> None:
-    stdin, stdout, stderr, directory = fds
+    stdin, stdout, stderr, directory, *line = fds
     os.setsid()
     for target, fd in enumerate((stdin, stdout, stderr)):
         os.dup2(fd, target, inheritable=True)
     os.fchdir(directory)
     # Everything else was the keeper's: its sockets, other sessions' descriptors.
-    close_all_but(0, 1, 2)
+    close_all_but(0, 1, 2, *line)
+    for fd in line:
+        caller.attach(fd)
     sys.stdin = _text(0, "r")
     sys.stdout = _text(1, "w")
     sys.stderr = _text(2, "w", line_buffering=True)

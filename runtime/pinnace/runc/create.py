@@ -16,7 +16,7 @@ import time
 from typing import Any, NamedTuple
 
 from pinnace.errors import Error, FailedPrecondition, PermissionDenied
-from pinnace.linux import cgroups, proc, procfs
+from pinnace.linux import caller, cgroups, proc, procfs
 from pinnace.linux.kernel import KERNEL, Kernel
 from pinnace.runc import hooks, limits, mapped, namespaces, native
 from pinnace.runc import state as states
@@ -174,6 +174,7 @@ class _Creation:
         if (steps := native.creation(launch)) is not None:
             self.stage_one = native.spawn(launch, steps, self.plan.joined.values())
             return
+        caller.need_own_child()
         from pinnace.runc import init  # 3 ms that few configurations cost
 
         if not self.plan.takes_one_fork():
@@ -440,6 +441,7 @@ class _Joining:
         if (steps := native.joining(launch, held)) is not None:
             stage_one = native.spawn(launch, steps, held.values())
         else:
+            caller.need_own_child()
             from pinnace.runc import init
 
             stage_one = os.fork()
@@ -455,8 +457,9 @@ class _Joining:
             ours.close()
             for fd in held.values():
                 os.close(fd)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(stage_one, 0)
+            if stage_one:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(stage_one, 0)
 
     def _attend(self, channel: Channel) -> Created:
         """Follow the process until it is the program. The container may send it signals meanwhile."""

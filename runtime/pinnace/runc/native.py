@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from pinnace.errors import Error
+from pinnace.linux import caller, sealed
 from pinnace.linux import mount as mnt
-from pinnace.linux import sealed
 from pinnace.linux.cgroups import Cgroup
 from pinnace.linux.cgroups.v1 import LegacyCgroup
 from pinnace.linux.kernel import (
@@ -107,7 +107,7 @@ def _quoted(text: str) -> str:
 
 
 def spawn(launch: Launch, description: bytes, namespaces: Iterable[int] = ()) -> int:
-    """Start the native init with ``description``; its process id. Raises OSError.
+    """Start the native init with ``description``; its process id, 0 for who is not our child. Raises OSError.
 
     ``namespaces`` are the descriptors of those that it enters.
     """
@@ -116,8 +116,11 @@ def spawn(launch: Launch, description: bytes, namespaces: Iterable[int] = ()) ->
     try:
         os.write(steps, description)
         channel = launch.channel.socket.fileno()
+        kept = (*launch.needed(), *namespaces, steps)
+        if caller.spawn(program, channel, steps, kept):
+            return 0
         # A descriptor made its own copy loses close-on-exec.
-        actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (*launch.needed(), *namespaces, steps)]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in kept]
         words = ["pinnace:init", str(channel), str(steps)]
         return os.posix_spawn(f"/proc/self/fd/{program}", words, {}, file_actions=actions)
     finally:

@@ -142,8 +142,13 @@ def test_a_failed_exec_has_a_status_of_its_own(box: Box, runc: Runc) -> None:
     assert runc("exec", "nosuch", "true").returncode == 255
 
 
-def test_a_container_left_behind_is_a_child_of_the_callers_subreaper(box: Box, runc: Runc) -> None:
+@pytest.mark.parametrize("init", ["native", "python"])
+def test_a_container_left_behind_is_a_child_of_the_callers_subreaper(
+    box: Box, runc: Runc, init: str
+) -> None:
     """conmon and containerd's shim wait for it: the keeper must not stand between."""
+    if init == "python":  # the native one leaves hooks to it
+        box.spec["hooks"] = {"createContainer": [{"path": "/bin/true"}]}
     _configure(box, "sh", "-c", "exit 7")
     assert runc("create", "--pid-file", "pid", box.id).returncode == 0
     assert runc("start", box.id).returncode == 0
@@ -154,6 +159,18 @@ def test_a_container_left_behind_is_a_child_of_the_callers_subreaper(box: Box, r
     done = runc("exec", "--detach", "--pid-file", "pid", box.id, "sh", "-c", "exit 9")
     assert done.returncode == 0
     assert box.ended(int((box.bundle / "pid").read_text())).status == 9
+
+
+def test_a_command_typed_in_other_namespaces_belongs_there(
+    box: Box, release: Path, keeper: Path
+) -> None:
+    box.linux["namespaces"] = [each for each in box.linux["namespaces"] if each["type"] != "uts"]
+    box.spec.pop("hostname", None)
+    _configure(box, "hostname")
+    script = 'hostname elsewhere; exec "$0" "$@"'
+    words = ["unshare", "--uts", "sh", "-c", script, str(release / "bin/runc")]
+    done = _call(words, box, ["run", box.id], PINNACE_KEEPER=str(keeper))
+    assert done.stdout == "elsewhere\n", done.stderr
 
 
 def test_descriptors_are_preserved(box: Box, release: Path, keeper: Path) -> None:

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def test_hands_over_arguments_environment_and_descriptors(
 
     def script(session: Session) -> None:
         seen.update(session.request)
-        stdin, stdout, stderr, cwd = session.fds
+        stdin, stdout, stderr, cwd, _ = session.fds
         seen["stdin"] = os.read(stdin, 100)
         seen["cwd"] = os.readlink(f"/proc/self/fd/{cwd}")
         os.write(stdout, b"out")
@@ -260,6 +260,87 @@ def test_never_starts_a_command_twice(release: Path, keeper: Callable[[Script], 
     assert done.stderr.count(b"\n") == 1
 
 
+def _say_on(line: int, document: dict[str, Any], fds: Iterable[int] = ()) -> None:
+    body = json.dumps(document).encode()
+    with socket.socket(fileno=os.dup(line)) as own:
+        socket.send_fds(own, [struct.pack("<I", len(body)) + body], list(fds))
+
+
+def test_the_command_itself_tells_its_end(release: Path, keeper: Callable[[Script], Path]) -> None:
+    over = threading.Event()
+
+    def script(session: Session) -> None:
+        session.say(pid=1)
+        _say_on(session.fds[4], {"exit": 9})
+        while session.fds:
+            os.close(session.fds.pop())
+        assert over.wait(10)  # the launcher does not wait for this end
+
+    path = keeper(script)
+    assert launch(release, path).returncode == 9
+    over.set()
+
+
+def test_the_command_has_itself_run_cold(release: Path, keeper: Callable[[Script], Path]) -> None:
+    def script(session: Session) -> None:
+        session.say(pid=1)
+        _say_on(session.fds[4], {"cold": 1})
+
+    assert launch(release, keeper(script), "word").stdout.startswith(b"cold")
+
+
+def test_what_stays_is_the_launchers_child_and_has_what_it_was_sent(
+    release: Path, keeper: Callable[[Script], Path], tmp_path: Path
+) -> None:
+    """Descriptors come under their numbers, also where those of the launcher would lie."""
+    here, there = socket.socketpair()
+    program, shown = os.open("/bin/sh", os.O_PATH), tmp_path / "3"
+    shown.write_text('echo "$PPID $(env)" >&7; cat <&8 >&7')
+    files = [os.open(shown, os.O_RDONLY), os.open(tmp_path / "told", os.O_WRONLY | os.O_CREAT)]
+    (tmp_path / "typed").write_text("typed")
+    files.append(os.open(tmp_path / "typed", os.O_RDONLY))
+    told: dict[str, Any] = {}
+
+    def script(session: Session) -> None:
+        credentials = session.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        told["pid"] = struct.unpack("3i", credentials)[0]
+        session.say(pid=1)
+        # sh takes its first word, the number of the channel, for the name of a script.
+        fds = [files[0], files[1], files[2], there.fileno(), program]
+        frame = {"spawn": 1, "channel": 3, "steps": 9, "targets": [3, 7, 8, 9]}
+        _say_on(session.fds[4], frame, fds)
+        there.close()
+        assert here.recv(1) == b""  # the child has ended
+        _say_on(session.fds[4], {"exit": 0})
+
+    done = launch(release, keeper(script), env={"SECRET": "x"}, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = (tmp_path / "told").read_text()
+    assert found.split()[0] == str(told["pid"])
+    assert "SECRET" not in found
+    assert found.endswith("typed")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"spawn": 1, "channel": 3, "steps": 4, "targets": [3, 4]},  # descriptors are missing
+        {"spawn": 1, "channel": 3, "steps": 4, "targets": [0]},
+        {"spawn": 1, "targets": []},
+        {"spawn": 1, "channel": 3, "steps": 4, "targets": list(range(3, 300))},
+    ],
+)
+def test_nonsense_starts_nothing(
+    release: Path, keeper: Callable[[Script], Path], frame: dict[str, Any]
+) -> None:
+    def script(session: Session) -> None:
+        session.say(pid=1)
+        _say_on(session.fds[4], frame, [0])
+        _say_on(session.fds[4], {"exit": 3})
+
+    assert launch(release, keeper(script)).returncode == 3
+
+
 def test_answers_in_pieces(release: Path, keeper: Callable[[Script], Path]) -> None:
     import time
 
@@ -292,7 +373,7 @@ def test_a_command_of_another_session_reads_the_terminal(
     """The keeper's child has the terminal only as descriptors; the kernel lets it read all the same."""
 
     def script(session: Session) -> None:
-        stdin, stdout, stderr, _ = session.fds
+        stdin, stdout, stderr, *_ = session.fds
         with subprocess.Popen(
             ["sh", "-c", "read -r line; echo got $line; stty raw; exit 6"],
             stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True,

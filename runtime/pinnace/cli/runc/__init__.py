@@ -90,14 +90,14 @@ def main(words: list[str]) -> int:
 def wants_caller(words: list[str]) -> bool:
     """Whether the command must be a child of who typed it, so that the keeper can't stand in for it.
 
-    A container that is left behind becomes a child of the nearest subreaper above its maker: that is how engines
-    (conmon, containerd's shim) learn of its exit. Descriptors beyond the standard ones come from the caller, too.
+    Descriptors beyond the standard ones come from the caller, and what criu restores becomes a child of who asks it.
+    A container that is left behind has to become a child of the nearest subreaper above the caller (that is how
+    engines, conmon and containerd's shim among them, learn of its exit): the launcher starts it (``caller.py``).
     """
     try:
         call = options.parse(APP, words)
     except (Error, options.HelpWanted):
         return False
-    name = call.command.name
-    if name in ("create", "restore") or (call.has("preserve-fds") and call.integer("preserve-fds")):
-        return True
-    return name in ("run", "exec") and call.on("detach")
+    return call.command.name == "restore" or bool(
+        call.has("preserve-fds") and call.integer("preserve-fds")
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinnace.cli.options import Flag, integer, switch, text
 from pinnace.errors import InvalidArgument
-from pinnace.linux import sealed
+from pinnace.linux import caller, sealed
 from pinnace.runc import container
 from pinnace.spec import runtime
 
@@ -112,6 +112,11 @@ def check_terminal(call: Call, process: dict[str, Any], *, detached: bool) -> No
         raise InvalidArgument("--console-socket is of no use without a terminal in detached mode")
     if terminal and not detached and not os.isatty(0):
         raise InvalidArgument("a terminal was asked for, and standard input is not one")
+
+
+def leave_behind(process: dict[str, Any]) -> None:
+    """What is started stays when the command has ended, as a child of who typed it."""
+    caller.leave_behind(natively=not process.get("terminal"))
 
 
 def announce(call: Call, made: container.Created) -> None:

@@ -20,6 +20,7 @@ def run(call: Call) -> int:
     options = common.options_of(call)
     bundle, process = common.process_of(call)
     common.check_terminal(call, process, detached=True)
+    common.leave_behind(process)
     made = common.warn(container.create(identifier, bundle, root, None, options))
     try:
         common.announce(call, made)

@@ -40,7 +40,9 @@ def run(call: Call) -> int:
     root = common.state_root(call)
     process = _process(call, container.state(identifier, root)["config"])
     common.check_terminal(call, process, detached=call.on("detach"))
-    if not call.on("detach"):
+    if call.on("detach"):
+        common.leave_behind(process)
+    else:
         foreground.adopt_orphans()
     made = common.warn(container.exec_(identifier, root, process, None, options))
     common.announce(call, made)

@@ -27,7 +27,9 @@ def run(call: Call) -> int:
     bundle, process = common.process_of(call)
     detached = call.on("detach")
     common.check_terminal(call, process, detached=detached)
-    if not detached:
+    if detached:
+        common.leave_behind(process)
+    else:
         foreground.adopt_orphans()
     made = common.warn(container.create(identifier, bundle, root, None, options))
     if call.on("no-subreaper") and not detached:
