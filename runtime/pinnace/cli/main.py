@@ -26,6 +26,9 @@ PROGRAMS = {
 """Program name to the function that takes the words behind it and returns an exit status."""
 
 
+_REMOTE_VERBS = frozenset(("pull", "push", "fetch"))
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the program that ``argv[0]``'s last part names; returns the exit status.
 
@@ -64,6 +67,12 @@ def wants_caller(argv: Sequence[str]) -> bool:
     from pinnace.cli import runc
 
     return runc.wants_caller(list(argv[1:]))
+
+
+def lesson(argv: Sequence[str]) -> str:
+    """The module that a keeper imports, when it has time, for the next command like this one; empty for none."""
+    is_remote = os.path.basename(argv[0]) == "skopeo" or not _REMOTE_VERBS.isdisjoint(argv)
+    return "pinnace.cli.warm_registries" if is_remote else ""
 
 
 def rehearse() -> None:

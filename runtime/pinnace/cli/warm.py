@@ -31,20 +31,5 @@ import pinnace.cli.runc.kill
 import pinnace.cli.runc.run
 import pinnace.cli.runc.start
 import pinnace.cli.runc.state
-import pinnace.cli.skopeo.copying
-import pinnace.cli.skopeo.inspect
-import pinnace.cli.skopeo.policies
-import pinnace.cli.skopeo.tags
-import pinnace.daemon.config
-import pinnace.daemon.registries
-import pinnace.daemon.settings
-import pinnace.daemon.toml
-import pinnace.images.copy
-import pinnace.images.signing.storage
-import pinnace.images.transports.directory
-import pinnace.images.transports.layout
-import pinnace.images.transports.registry
 import pinnace.linux.seccomp
-import pinnace.registry.listing
-import pinnace.registry.resolver
 import pinnace.runc.init  # noqa: F401 (each is imported for having been imported)

@@ -6,8 +6,8 @@ It starts nothing that listens: ``pinnace.cli.pinnaced`` puts the API in front o
 from __future__ import annotations
 
 import os
+import re
 import threading
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from pinnace.daemon import plugins, runtimes, sandbox
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from pinnace.daemon.shims import Shims
     from pinnace.store.gc import Stats
     from pinnace.store.records import TypedValue
+
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Daemon:
@@ -134,9 +137,13 @@ class Daemon:
         path = os.path.join(directory, "uuid")
         try:
             with open(path, encoding="ascii") as file:
-                return str(uuid.UUID(file.read().strip()))
+                found = file.read().strip()
+            if _UUID.fullmatch(found):
+                return found
         except (OSError, ValueError):
-            found = str(uuid.uuid4())
+            pass  # the first start, or what a power cut left
+        with open("/proc/sys/kernel/random/uuid", encoding="ascii") as file:
+            found = file.read().strip()
         os.makedirs(directory, mode=0o711, exist_ok=True)
         with open(path, "w", encoding="ascii") as file:
             file.write(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from pinnace.errors import AlreadyExists, DataLoss, InvalidArgument, Unimplemented
@@ -91,7 +91,7 @@ def create(
     media_type = media_type or image.OCI_LAYER_GZIP
     if media_type not in _COMPRESSED:
         raise Unimplemented(f"cannot make a layer of type {media_type}")
-    with content.writer(namespace, ref or f"diff-{secrets.token_hex(8)}", lease=lease) as writer:
+    with content.writer(namespace, ref or f"diff-{os.urandom(8).hex()}", lease=lease) as writer:
         writer.truncate()
         layer = diff.diff_mounts(left, right, writer, compress=_COMPRESSED[media_type])
         found = Descriptor(media_type, writer.digest, writer.offset)

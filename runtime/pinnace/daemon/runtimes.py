@@ -8,7 +8,6 @@ names a program for it.
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.errors import InvalidArgument, NotFound
@@ -69,6 +68,8 @@ def _program_of(name: str) -> str:
 
 
 def _executable(name: str, program: str) -> str:
+    import shutil  # few containers are of another runtime
+
     found = shutil.which(program)
     if found is None:
         raise NotFound(

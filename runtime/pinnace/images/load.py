@@ -7,9 +7,9 @@ any name) become content, too, and are looked up by their path when ``manifest.j
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import time
-import uuid
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -207,7 +207,7 @@ class _Importer:
         try:
             writer = self._content.writer(
                 self._namespace,
-                f"import-{expected or uuid.uuid4().hex}",
+                f"import-{expected or os.urandom(16).hex()}",
                 total=member.size,
                 expected=expected,
                 lease=self._lease,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from pinnace.errors import ResourceExhausted
 from pinnace.images import labels, progress, select
-from pinnace.images.fetch import Fetcher
 from pinnace.images.jobs import Jobs
 from pinnace.images.layers import Unpacker
 from pinnace.images.progress import Progress
@@ -92,6 +91,8 @@ class _Work:
         self._stack = ExitStack()
         self.lease = self._stack.enter_context(store.leases.temporary(namespace, "pull"))
         stops = (self._halt, stop) if stop else (self._halt,)
+        from pinnace.images.fetch import Fetcher  # TLS and HTTP, which imports do not need
+
         self.fetcher = Fetcher(store, namespace, reference, resolver, self.lease, report, stops)
 
     def __enter__(self) -> _Work:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -46,13 +45,12 @@ def main(words: list[str]) -> int:
         shim: Any = command.load(entry)
         shim(frame, ready)
 
-    # What is here now is shared with every fork: keep the collector from writing into it.
-    gc.collect()
-    gc.freeze()
+    server.share()
     server.notify_ready()
     try:
         refuses, rehearse = command.refusal_beside(cli), command.rehearsal_beside(cli)
-        server.Keeper(listener, entry, start_shim, _release(), refuses, rehearse).run()
+        lesson = command.lesson_beside(cli)
+        server.Keeper(listener, entry, start_shim, _release(), refuses, rehearse, lesson).run()
     finally:
         os.unlink(address)
     return 0

@@ -88,6 +88,12 @@ def rehearsal_beside(entry: str) -> Callable[[], None]:
     return cast("Callable[[], None]", getattr(module, "rehearse", lambda: None))
 
 
+def lesson_beside(entry: str) -> Callable[[Sequence[str]], str]:
+    """The function ``lesson`` of an entry's module; without one nothing is learnt."""
+    module = importlib.import_module(entry.partition(":")[0])
+    return cast("Callable[[Sequence[str]], str]", getattr(module, "lesson", lambda _: ""))
+
+
 def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
     """Run the command in this (forked) process and end it; does not return.
 

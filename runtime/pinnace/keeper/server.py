@@ -8,6 +8,8 @@ daemon. Only root, or the keeper's own user, is answered. A request that is neve
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import os
 import select
 import signal
@@ -15,7 +17,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pinnace.errors import Error, InvalidArgument, PermissionDenied
@@ -74,11 +76,12 @@ class Keeper:
         release: the directory of our release; commands of another one start cold.
         refuses: which command lines start cold as well.
         rehearse: what a spare goes through, so that a command finds memory of its own.
+        lesson: the module to import for further commands like one that came.
     """
 
     def __init__(
         self, listener: socket.socket, cli: command.Entry, start_shim: StartShim, release: str,
-        refuses: command.Refusal, rehearse: Rehearsal,
+        refuses: command.Refusal, rehearse: Rehearsal, lesson: Callable[[Sequence[str]], str],
     ) -> None:  # fmt: skip
         self._listener = listener
         self._cli = cli
@@ -86,6 +89,8 @@ class Keeper:
         self._release = release
         self._refuses = refuses
         self._rehearse = rehearse
+        self._lesson = lesson
+        self._lessons: set[str] = set()
         self._spare: Spare | None = None
         self._spare_until = 0.0
         self._poll = select.poll()
@@ -104,6 +109,7 @@ class Keeper:
         while not self._stopping:
             ready = self._poll.poll(self._patience())
             if not ready:
+                self._learn()
                 self._keep_spare()
                 self._dismiss_idle()
             for fd, _ in ready:
@@ -123,12 +129,30 @@ class Keeper:
         waiting = [each.deadline for each in self._sessions.values() if not each.pid]
         if self._spare is not None:
             waiting.append(self._spare_until)
-        elif now < self._spare_until:
+        if self._lessons or (self._spare is None and now < self._spare_until):
             waiting.append(now + _QUIET_MILLISECONDS / 1000)
         return max(0.0, min(waiting) - now) * 1000 if waiting else None
 
     def _dismiss_idle(self) -> None:
         if self._spare is not None and time.monotonic() >= self._spare_until:
+            self._spare.dismiss()
+            self._spare = None
+
+    def _learn(self) -> None:
+        """Import what commands have asked for: the next ones find it. A spare from before is of no use any more."""
+        lessons = [name for name in self._lessons if name not in sys.modules]
+        self._lessons.clear()
+        for name in lessons:
+            try:
+                importlib.import_module(name)
+            except (
+                ImportError
+            ) as problem:  # of a release that is being removed: commands will say so
+                sys.stderr.write(f"pinnace-keeper: {name}: {problem}\n")
+        if not lessons:
+            return
+        share()
+        if self._spare is not None:
             self._spare.dismiss()
             self._spare = None
 
@@ -221,6 +245,7 @@ class Keeper:
         if self._refuses(request.argv):
             raise InvalidArgument("this command has to be a child of its caller")
         self._spare_until = time.monotonic() + _SPARE_SECONDS
+        self._lessons |= {self._lesson(request.argv)} - {""}
         session.pid = pid = self._run(request, frame, fds)
         session.receiver.close_fds()
         self._children[pid] = session
@@ -309,6 +334,12 @@ def _noted(_number: int, _frame: object) -> None:
 
 def _error(problem: Error) -> dict[str, Any]:
     return {"error": {"status": problem.grpc_status, "message": str(problem)}}
+
+
+def share() -> None:
+    """What is here now is shared with every fork: keep the collector from writing into it."""
+    gc.collect()
+    gc.freeze()
 
 
 def notify_ready() -> None:

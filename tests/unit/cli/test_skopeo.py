@@ -210,7 +210,7 @@ def test_wrong_templates_say_why(template: str, reason: str) -> None:
 def test_the_keeper_has_what_common_verbs_import(words: str, tmp_path: Path) -> None:
     """They start warm: nothing of ours is imported after the fork."""
     program = (
-        "import sys, pinnace.cli.warm, pinnace.cli.main; before = set(sys.modules);"
+        "import sys, pinnace.cli.warm, pinnace.cli.warm_registries, pinnace.cli.main; before = set(sys.modules);"
         "status = pinnace.cli.main.main(['skopeo', *sys.argv[1:]]);"
         "print(*(name for name in set(sys.modules) - before if name.startswith('pinnace')));"
         "sys.exit(status)"

@@ -70,6 +70,26 @@ def test_a_request_that_may_not_fit_is_forked_for(keeper: Path, tmp_path: Path) 
     assert command.end() == {"exit": 0}
 
 
+def test_a_keeper_learns_what_a_command_wanted(keeper: Path, tmp_path: Path) -> None:
+    """Not beforehand, and not by a command that wants nothing: what the next one finds is imported after the first."""
+
+    def knows(what: str, place: str) -> bool:
+        (tmp_path / place).mkdir()
+        command = Command(keeper, tmp_path / place, what)
+        assert command.end() == {"exit": 0}
+        return "wave" in command.out.split()
+
+    assert not knows("modules", "one")
+    _spare(keeper)
+    assert not knows("modules", "two")
+    assert not knows("lesson", "three")
+    for number in range(100):
+        if knows("modules", f"again{number}"):
+            break
+        time.sleep(0.05)
+    assert knows("modules", "last")
+
+
 def test_nothing_is_held_for_nobody(tmp_path: Path) -> None:
     """Neither before the first command nor, a while, after the last."""
     address = tmp_path / "keeper.sock"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema import leases as wire
@@ -24,7 +24,7 @@ class Service:
         self._collector = daemon.collector
 
     def create(self, request: wire.CreateRequest, context: Context) -> wire.CreateResponse:
-        lease = Lease(request.id or secrets.token_hex(16), request.labels)
+        lease = Lease(request.id or os.urandom(16).hex(), request.labels)
         created = self._leases.create(context.namespace, lease)
         self._collector.leases_changed()
         return wire.CreateResponse(lease=_message(created))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.api.schema.snapshots import CommitSnapshotRequest, Snapshots
@@ -94,6 +93,8 @@ def shifted(client: Client, snapshotter: str, parent: str, shift: Shift) -> str:
     key = f"{name}-shift-{os.urandom(6).hex()}"
     mounts = containers.prepare_snapshot(client, snapshotter, key, parent, {})
     try:
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="ctr-shift-") as directory:
             mount_all(mounts, directory)
             try:
