@@ -3,6 +3,7 @@
     Error                        gRPC UNKNOWN (2)              exit 1
     ├── InvalidArgument          gRPC INVALID_ARGUMENT (3)     a request or a file is wrong
     ├── NotFound                 gRPC NOT_FOUND (5)            no such image, container, blob ...
+    │   └── ImageNotFound                                      exit 2
     ├── AlreadyExists            gRPC ALREADY_EXISTS (6)
     ├── PermissionDenied         gRPC PERMISSION_DENIED (7)
     ├── ResourceExhausted        gRPC RESOURCE_EXHAUSTED (8)   disk full, too many ...
@@ -50,6 +51,12 @@ class DeadlineExceeded(Error):
 
 class NotFound(Error):
     grpc_status = 5
+
+
+class ImageNotFound(NotFound):
+    """A registry does not have the image that a command is about; skopeo has an exit status for it."""
+
+    exit_status = 2
 
 
 class AlreadyExists(Error):

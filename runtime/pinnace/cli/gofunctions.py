@@ -21,8 +21,29 @@ _VERB = re.compile(r"%([-+# 0]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])")
 _MAX_WIDTH = 1000
 
 
+class Nil:
+    """A list or map that is nil in Go: ``null`` in JSON, and *shown* as an empty one."""
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+
+    def __len__(self) -> int:
+        return 0
+
+
+NIL_LIST, NIL_MAP = Nil("[]"), Nil("map[]")
+
+
+class Struct(dict[str, Any]):
+    """What is a struct in Go, not a map: its values are shown in order, without names."""
+
+
 def show(value: Any) -> str:
     """A value as Go's ``fmt`` prints it (``%v``)."""
+    if isinstance(value, Nil):
+        return value.shown
+    if isinstance(value, Struct):
+        return f"{{{' '.join(map(show, value.values()))}}}"
     if value is NO_VALUE:
         return "<no value>"
     if value is None:
@@ -49,7 +70,7 @@ def pairs(value: Any) -> list[tuple[Any, Any]]:
         return sorted(value.items())
     if isinstance(value, list):
         return list(enumerate(value))
-    if value is None or value is NO_VALUE:
+    if value is None or value is NO_VALUE or isinstance(value, Nil):
         return []
     raise InvalidArgument(f"template: cannot range over {show(value)}")
 
@@ -110,7 +131,13 @@ def _println(*values: Any) -> str:
 
 def _json(value: Any) -> str:
     plain = None if value is NO_VALUE else value
-    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False, default=_nothing)
+
+
+def _nothing(value: object) -> None:
+    """What JSON has for values of ours that it does not know."""
+    if not isinstance(value, Nil):
+        raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _index(value: Any, *keys: Any) -> Any:

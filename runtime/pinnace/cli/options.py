@@ -426,7 +426,7 @@ def show_help(call: Call) -> None:
     options = "[command options] " if command.module and command.flags() else ""
     parts.append(f"USAGE:\n   {call.path} {middle}{options}{command.usage()}".rstrip() + "\n")
     if command.version:
-        parts.append(f"VERSION:\n   {command.version}\n")
+        parts.append(f"VERSION:\n   {command.version.removeprefix('version ')}\n")
     if command.description():
         indented = "\n".join(f"   {line}".rstrip() for line in command.description().split("\n"))
         parts.append(f"DESCRIPTION:\n{indented}\n")

@@ -147,8 +147,8 @@ class Authorizer:
 def login_hint(had_login: bool) -> str:
     """What to do about a refusal."""
     if had_login:
-        return "check user name and password (ctr: --user NAME:PASSWORD)"
-    return "does the image exist, and is it private? Then log in (ctr: --user NAME:PASSWORD)"
+        return "check user name and password (ctr: --user NAME:PASSWORD, skopeo login)"
+    return "does the image exist, and is it private? Then log in (ctr: --user NAME:PASSWORD, skopeo login)"
 
 
 def _token_of(body: bytes, realm: str) -> tuple[str, float]:

@@ -17,7 +17,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pinnace.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from pinnace.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
 from pinnace.registry.auth import IDENTITY
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def _run_helper(name: str, verb: str, text: str) -> subprocess.CompletedProcess[
             timeout=_HELPER_SECONDS,
         )  # fmt: skip
     except FileNotFoundError:
-        raise NotFound(f"credential helper {program} is not installed") from None
+        # Not NotFound: what is missing is neither the image nor the login.
+        raise FailedPrecondition(f"credential helper {program} is not installed") from None
     except PermissionError:
         raise PermissionDenied(f"credential helper {program} may not be run") from None
     except subprocess.TimeoutExpired:
@@ -205,7 +206,8 @@ def store(path: str, key: str, login: Login) -> None:
     document = _read(path) or {}
     helper = _table(document, "credHelpers", path).get(key) or document.get("credsStore")
     if helper:
-        text = json.dumps({"ServerURL": key, "Username": login.user, "Secret": login.secret})
+        answer = {"ServerURL": key, "Username": login.user, "Secret": login.secret}
+        text = json.dumps(answer, separators=(",", ":"))  # as Go writes it: helpers may be simple
         done = _run_helper(str(helper), "store", text)
         if done.returncode:
             raise Unavailable(f"credential helper {helper} failed: {done.stdout.strip()[:200]}")
@@ -220,17 +222,60 @@ def erase(path: str, key: str = "") -> bool:
     document = _read(path)
     if document is None:
         return False
+    # A part of a registry has a login of its own; that of the registry stays.
+    wanted = {key, *(_keys(key) if "/" not in key else ())} if key else None
     auths = _table(document, "auths", path)
+    left = {
+        name: entry for name, entry in auths.items() if wanted is not None and name not in wanted
+    }
+    kept = _with_helpers(document, path, wanted)
+    erased = [_erase_with(helper, name) for helper, name in sorted(kept)]
+    if len(left) < len(auths):
+        _write(path, {**document, "auths": left})
+    return any(erased) or len(left) < len(auths)
+
+
+def _with_helpers(
+    document: dict[str, Any], path: str, wanted: set[str] | None
+) -> set[tuple[str, str]]:
+    """Helpers, and what each may keep of the *wanted* keys, or of all."""
     helpers = _table(document, "credHelpers", path)
-    gone = [name for name in {*auths, *helpers} if not key or name in _keys(key)]
-    for name in gone:
-        helper = helpers.get(name) or document.get("credsStore")
-        if helper:
-            _run_helper(str(helper), "erase", name)
-    document["auths"] = {name: entry for name, entry in auths.items() if name not in gone}
-    if gone:
-        _write(path, document)
-    return bool(gone)
+    found = {
+        (str(helper), key) for key, helper in helpers.items() if wanted is None or key in wanted
+    }
+    store = document.get("credsStore")
+    if isinstance(store, str) and store:
+        keys = _listed(store) if wanted is None else {key for key in wanted if _is_plain(key)}
+        found |= {(store, key) for key in keys if key not in helpers}
+    return found
+
+
+def _is_plain(key: str) -> bool:
+    """Not one of the older spellings with a scheme, but for Docker Hub's, which is the usual one."""
+    return key == _HUB_KEY or "://" not in key
+
+
+def _listed(helper: str) -> set[str]:
+    """What a helper has logins for; raises Unavailable."""
+    done = _run_helper(helper, "list", "")
+    try:
+        found = json.loads(done.stdout or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if done.returncode or not isinstance(found, dict):
+        raise Unavailable(f"credential helper {helper} failed to list what it has")
+    return set(found)
+
+
+def _erase_with(helper: str, key: str) -> bool:
+    """Let a helper forget a login; False when it had none."""
+    done = _run_helper(helper, "erase", key)
+    if not done.returncode:
+        return True
+    words = (done.stdout or done.stderr).strip()
+    if "not found" in words.lower():
+        return False
+    raise Unavailable(f"credential helper {helper} failed for {key}: {words[:200]}")
 
 
 def _write(path: str, document: dict[str, Any]) -> None:

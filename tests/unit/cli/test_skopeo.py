@@ -87,7 +87,7 @@ def test_docker_archives_and_back(
     platform = ["--override-arch", "arm", "--override-variant", "v6"]
     docker = f"docker-archive:{tmp_path}/d.tar"
     run(capsys, *platform, "copy", f"oci-archive:{archive}", f"{docker}:pi/x:1")
-    assert json.loads(run(capsys, "list-tags", docker)) == {"Tags": ["pi/x:1"]}
+    assert json.loads(run(capsys, "list-tags", docker)) == {"Tags": ["docker.io/pi/x:1"]}
     run(
         capsys,
         "copy",

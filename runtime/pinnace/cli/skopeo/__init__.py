@@ -11,11 +11,8 @@ from contextlib import contextmanager
 
 from pinnace.cli import options
 from pinnace.cli.options import Command, duration, switch, text
-from pinnace.errors import DeadlineExceeded, Error, NotFound
+from pinnace.errors import DeadlineExceeded, Error, InvalidArgument
 from pinnace.version import VERSION
-
-_NOT_FOUND = 2
-"""Exit status when the image does not exist, as skopeo has it."""
 
 
 def _leaf(name: str, module: str, about: str) -> Command:
@@ -25,7 +22,7 @@ def _leaf(name: str, module: str, about: str) -> Command:
 APP = Command(
     "skopeo",
     "look at images and carry them about, without a daemon",
-    version=VERSION,
+    version=f"version {VERSION}",
     details=(
         "Images are named TRANSPORT:DETAILS: docker://NAME[:TAG|@DIGEST], oci:PATH[:REFERENCE],\n"
         "oci-archive:PATH[:REFERENCE], docker-archive:PATH[:NAME], dir:PATH, containerd:NAME."
@@ -63,12 +60,10 @@ APP = Command(
 
 def main(words: list[str]) -> int:
     """Run ``skopeo`` with the words behind its name; returns the exit status."""
-    try:
-        with _time_limit(words):
-            return options.run(APP, words)
-    except NotFound as problem:
-        problem.exit_status = _NOT_FOUND
-        raise
+    if not words:
+        raise InvalidArgument("missing command", hint="skopeo --help lists them")
+    with _time_limit(words):
+        return options.run(APP, words)
 
 
 @contextmanager

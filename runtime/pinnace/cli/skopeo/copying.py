@@ -80,11 +80,16 @@ def options_of(call: Call) -> copy.Options:
     compression = call.text("dest-compress-format")
     if compression not in ("", "gzip", "zstd"):
         raise InvalidArgument(f"--dest-compress-format {compression}: gzip or zstd")
+    wanted = convert.parse_format(call.text("format"))
+    if compression == "zstd" and wanted == convert.DOCKER:
+        raise InvalidArgument(
+            "--format v2s2 has no layers compressed with zstd", hint="--format oci"
+        )
     return copy.Options(
         policies.check_of(call),
         multi_arch=_multi_arch(call),
         platform=places.platform_of(call),
-        format=convert.parse_format(call.text("format")),
+        format=wanted,
         compression=compression,
         level=_level(call, compression),
         force_compression=call.on("dest-force-compress-format"),

@@ -119,7 +119,7 @@ def _summary(
         "Name": source.reference.locator if source.reference else "",
         "Digest": str(root.digest if root.data else digests.sha256(b"")),
         "RepoTags": _tags(call, source),
-        "Created": document.get("created"),
+        "Created": document.get("created") or _never(manifest),
         "DockerVersion": document.get("docker_version") or "",
         "Labels": container.get("Labels"),
         "Architecture": platform["architecture"],
@@ -141,6 +141,27 @@ def _summary(
     return found
 
 
+def _never(manifest: Manifest) -> str | None:
+    """When an image was made that does not say it, as Docker's and OCI's form have it."""
+    return "0001-01-01T00:00:00Z" if manifest.media_type == images.DOCKER_MANIFEST else None
+
+
+def _as_go(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary for a template, which tells Go's kinds of values apart."""
+    from pinnace.cli.gofunctions import NIL_LIST, NIL_MAP, Struct
+
+    layers = [
+        Struct({**layer, "Annotations": layer["Annotations"] or NIL_MAP})
+        for layer in summary["LayersData"]
+    ]
+    return {
+        **summary,
+        "Labels": NIL_MAP if summary["Labels"] is None else summary["Labels"],
+        "Env": NIL_LIST if summary["Env"] is None else summary["Env"],
+        "LayersData": layers,
+    }
+
+
 def _tags(call: Call, source: Source) -> list[str]:
     """The tags of the repository; none where listing them is not allowed."""
     if call.on("no-tags") or source.reference is None or not source.name.startswith("docker://"):
@@ -154,9 +175,9 @@ def _tags(call: Call, source: Source) -> list[str]:
 
 def _shown(call: Call, document: Any) -> bytes:
     template = call.text("format")
-    if template:
+    if template and template != "json":
         from pinnace.cli import gotemplate
 
-        text_ = gotemplate.render(template, document)
+        text_ = gotemplate.render(template, document if call.on("config") else _as_go(document))
         return (text_ if text_.endswith("\n") else f"{text_}\n").encode()
     return json.dumps(document, indent=4, ensure_ascii=False).encode() + b"\n"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pinnace.cli.options import switch, text
 from pinnace.cli.skopeo import places
-from pinnace.errors import InvalidArgument, NotFound
+from pinnace.errors import InvalidArgument, NotFound, PermissionDenied
 from pinnace.registry import credentials
 from pinnace.registry.credentials import Login
 from pinnace.spec.reference import Reference
@@ -43,16 +43,41 @@ def run(call: Call) -> int:
             raise NotFound(f"not logged in to {registry}")
         sys.stdout.write(f"{found.user}\n")
         return 0
+    if _is_logged_in(call, registry, path):
+        return 0
     login = _login(call, registry)
-    reference = Reference(f"{host}/login")
-    given = credentials.fixed(reference, login)
+    _check(call, host, login)
+    credentials.store(path, registry, login)
+    if call.on("verbose"):
+        sys.stdout.write(f"Used:  {path}\n")
+    sys.stdout.write("Login Succeeded!\n")
+    return 0
+
+
+def _check(call: Call, host: str, login: Login) -> None:
+    """Raises PermissionDenied when the registry does not take the login."""
+    given = credentials.fixed(Reference(f"{host}/login"), login)
     with closing(places.resolver_for(call, given)) as resolver:
         resolver.check(host)
-    credentials.store(path, registry, login)
-    sys.stdout.write("Login Succeeded!\n")
-    if call.on("verbose"):
-        sys.stdout.write(f"Used: {path}\n")
-    return 0
+
+
+def _is_logged_in(call: Call, registry: str, path: str) -> bool:
+    """Whether a login that is kept will do, where none is given."""
+    if call.text("username") or call.text("password") or call.on("password-stdin"):
+        return False
+    found = credentials.find(registry, [path] if call.given("authfile") else credentials.paths())
+    if found is None:
+        return False
+    sys.stdout.write(f"Authenticating with existing credentials for {registry}\n")
+    try:
+        _check(call, registry.partition("/")[0], found)
+    except PermissionDenied:
+        sys.stdout.write(
+            "Existing credentials are invalid, please enter valid username and password\n"
+        )
+        return False
+    sys.stdout.write(f"Existing credentials are valid. Already logged in to {registry}\n")
+    return True
 
 
 def key_of(text_: str) -> str:

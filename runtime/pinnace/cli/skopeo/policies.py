@@ -9,6 +9,7 @@ from pinnace.errors import InvalidArgument, Unimplemented
 from pinnace.images.signing import payload, policy, registriesd
 from pinnace.spec import digest as digests
 from pinnace.spec import reference as references
+from pinnace.store import disk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,13 +118,12 @@ def identity_of(call: Call) -> Reference | None:
 
 
 def passphrase_of(call: Call, flag: str) -> bytes | None:
-    """The first line of the file that *flag* names; None without one."""
+    """The first line of the file that *flag* names, which may be a pipe; None without one."""
     path = call.text(flag)
     if not path:
         return None
-    from pinnace.images.transports import files
-
-    return files.read(path, 1 << 16).split(b"\n", 1)[0]
+    with disk.errors(path), open(path, "rb") as file:
+        return file.readline(1 << 16).rstrip(b"\n")
 
 
 def asked(prompt: str) -> bytes:

@@ -48,4 +48,4 @@ def _in_archive(call: Call, place: places.Place) -> list[str]:
 
     with closing(TarReader(place.path, places.temporary(call))) as archive:
         entries = docker.entries(archive.read("manifest.json", images.MAX_DOCUMENT_BYTES))
-    return [tag for entry in entries for tag in entry.tags]
+    return [str(references.normalize(tag)) for entry in entries for tag in entry.tags]

@@ -221,7 +221,7 @@ class DockerArchiveTarget:
             return
         entry = {
             "Config": f"{self._root.config.digest.hex}.json",
-            "RepoTags": [references.familiar(name) for name in self._names] or None,
+            "RepoTags": [str(name) for name in self._names] or None,
             "Layers": [f"{layer.digest.hex}.tar" for layer in self._root.layers],
         }
         self._writer.add("manifest.json", json.dumps([entry], separators=(",", ":")).encode())

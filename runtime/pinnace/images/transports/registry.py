@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from pinnace.errors import Unavailable
+from pinnace.errors import ImageNotFound, NotFound, Unavailable
 from pinnace.images.transports import base, files
 from pinnace.images.transports.base import Document
 from pinnace.images.transports.layout import to_document
@@ -41,7 +41,10 @@ class RegistrySource:
 
     def root(self) -> Document:
         """See :class:`base.Source`."""
-        descriptor, data = self._resolver.manifest(str(self._ref))
+        try:
+            descriptor, data = self._resolver.manifest(str(self._ref))
+        except NotFound as problem:
+            raise ImageNotFound(problem.message, hint=problem.hint) from problem
         return Document(data, descriptor.media_type, descriptor.digest)
 
     def document(self, descriptor: Descriptor) -> Document:
