@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -132,7 +133,7 @@ def watch(root: str = "/") -> None:
         found = armed(system)
         if found is None:
             return
-        if _time_is_up(system, found):
+        if found["boot"] != _boot(system) or _time_is_up(system, found):
             try:
                 held = lock(system, "the watcher of an unconfirmed change")
             except AgentError:
@@ -141,7 +142,11 @@ def watch(root: str = "/") -> None:
             try:
                 # It may have been confirmed, or counted anew, until the lock was ours.
                 found = armed(system)
-                if found is not None and _time_is_up(system, found):
+                if found is not None and found["boot"] != _boot(system):
+                    _count_anew(system, found)
+                elif found is not None and _time_is_up(system, found):
+                    # A shutdown waits for this, and for the commands that it starts.
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
                     _record(system, found, _put_back(system, found))
                     return
             finally:
@@ -164,9 +169,17 @@ def _record(system: System, found: dict[str, Any], what: str) -> None:
 
 
 def _time_is_up(system: System, found: dict[str, Any]) -> bool:
-    if found["boot"] != _boot(system):
-        return _now() >= float(found["seconds"]) * _AFTER_BOOT
-    return _now() >= float(found["until"])
+    """Whether nobody can come any more; in another boot than the run's the time has to count anew first."""
+    return bool(found["boot"] == _boot(system)) and _now() >= float(found["until"])
+
+
+def _count_anew(system: System, found: dict[str, Any]) -> None:
+    """After a reboot the laptop has its time again, from when the watcher is up.
+
+    Not from when the kernel is: a board that is a container has its host's clock.
+    """
+    until = _now() + float(found["seconds"]) * _AFTER_BOOT
+    _write(system, ARMED, json.dumps({**found, "until": until, "boot": _boot(system)}))
 
 
 def _armed(system: System, run: str, seconds: float) -> dict[str, Any]:

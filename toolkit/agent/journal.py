@@ -25,6 +25,7 @@ DIRECTORY = "/var/lib/pinnace-agent"
 _JOURNAL = DIRECTORY + "/journal.jsonl"
 _OWED = DIRECTORY + "/owed.json"
 _LOCK = "/run/pinnace-agent.lock"
+_LOCK_SECONDS = 1.0
 REBOOT = "reboot"
 """The handler that is owed until the board runs under another boot id."""
 _LIMIT = 1 << 20
@@ -93,12 +94,23 @@ def lock(system: System, who: str) -> int:
     system.make_directory("/run")
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(system.path(_LOCK), flags, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(fd):
         holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip() or "somebody"
         os.close(fd)
         raise AgentError(f"{holder} is provisioning this board right now", "wait for it to end") from None  # fmt: skip
     os.ftruncate(fd, 0)
     os.pwrite(fd, who.encode(), 0)
     return fd
+
+
+def _locked(fd: int) -> bool:
+    """Take the lock; the watcher of a change has it for a moment at a time."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(0.05)

@@ -46,7 +46,11 @@ def confirm(name: str, connect: Connect, run: dict[str, str], before: Health, se
             if not wrong:
                 board.confirm(run)
                 return
-            board.revert(run, of=run["id"])
+            try:
+                board.revert(run, of=run["id"])
+            except HostFailed:
+                # Its watcher was first, and is at it.
+                raise HostFailed(f"{name}: not well after the change: {wrong}; the board puts back what was changed") from None  # fmt: skip
     raise HostFailed(f"{name}: not well after the change: {wrong}; what was changed is put back")
 
 
