@@ -57,6 +57,20 @@ def test_an_image_is_kept_in_its_namespace(db: Database) -> None:
     assert list(NamespaceStore(db).list()) == ["default"]
 
 
+def test_resting_costs_nobody_what_it_needs(db: Database) -> None:
+    """Inside a transaction, in the middle of reading, and again."""
+    with db.transaction() as tx, db.read():
+        tx.execute("CREATE TABLE rests (number)")
+        db.rest()
+        tx.execute("INSERT INTO rests VALUES (1)")
+    db.rest()
+    db.rest()
+    with db.read() as reading:
+        assert reading.execute("SELECT number FROM rests").fetchone()[0] == 1
+        db.rest()
+        assert reading.execute("SELECT count(*) FROM rests").fetchone()[0] == 1
+
+
 def test_field_masks_change_what_they_name(db: Database) -> None:
     store = ImageStore(db)
     store.create("default", some_image(keep="1", change="1", drop="1"))

@@ -100,6 +100,7 @@ class Server:
         on_connection: Log = lambda line: None,
         on_failure: Log = lambda line: None,
         calls: Counting | None = None,
+        on_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._listener = listener
         self._services = services
@@ -109,7 +110,7 @@ class Server:
         self._routes: dict[str, tuple[Method[Message, Message], Any]] = {}
         self._loaded: set[str] = set()
         self._load_lock = threading.Lock()
-        self._workers = Workers("grpc")
+        self._workers = Workers("grpc", on_rest)
         self._budget = grpc.Budget(grpc.MESSAGES_UNDER_WAY)
         self._connections: set[Connection] = set()
         self._stopping = threading.Event()

@@ -17,8 +17,10 @@ IDLE_SECONDS = 5.0
 class Workers:
     """Runs each job at once, in a thread that is free or in a new one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, on_rest: Job = lambda: None) -> None:
+        """``on_rest`` is called when nothing has come for a while and the last free thread goes."""
         self._name = name
+        self._on_rest = on_rest
         self._changed = threading.Condition()
         self._jobs: deque[Job] = deque()
         self._idle = 0
@@ -42,6 +44,8 @@ class Workers:
     def _work(self) -> None:
         while (job := self._next()) is not None:
             job()
+        if not self._idle:
+            self._on_rest()
 
     def _next(self) -> Job | None:
         with self._changed:

@@ -16,6 +16,13 @@ _TRIM_BYTES = 64 * 1024
 _MMAP_BYTES = 128 * 1024
 
 
+def give_back() -> None:
+    """Return what is free to the kernel, from between what is used as well (malloc_trim(3)); nothing where libc can't."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def keep_little() -> bool:
     """One arena, and free memory goes back to the kernel; False where libc has no such settings.
 

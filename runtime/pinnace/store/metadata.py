@@ -174,6 +174,19 @@ class Database:
                 return
         connection.close()
 
+    def rest(self) -> None:
+        """Give back what is not needed while nobody asks: readers, and the writer's cache."""
+        with self._readers_lock:
+            readers, self._readers = self._readers, []
+        for reader in readers:
+            reader.close()
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._closed and self._owner is None:
+                    self._writer.execute("PRAGMA shrink_memory")
+            finally:
+                self._lock.release()
+
     def close(self) -> None:
         """Finish; the last connection that closes folds the write-ahead log into the file."""
         with self._lock, self._readers_lock:

@@ -64,7 +64,9 @@ def run(call: Call) -> int:
     shims_server = TtrpcServer(shims_listener, shims_table(daemon), log.error)
     shims_server.start()
     calls = Calls()
-    server = Server(_listen(config), table(daemon), log.debug, log.error, calls)
+    server = Server(
+        _listen(config), table(daemon), log.debug, log.error, calls, lambda: _rest(daemon)
+    )
     windows = observing.start(daemon, calls, log)
     _stop_on_signal(server, log)
     _reload_on_hangup(call, daemon)
@@ -148,6 +150,13 @@ def _reload(call: Call, daemon: Daemon) -> None:
 def _forget_parser() -> None:
     for name in ("tomllib", "tomllib._parser", "tomllib._re", "tomllib._types", "difflib"):
         sys.modules.pop(name, None)
+
+
+def _rest(daemon: Daemon) -> None:
+    """Nothing was asked for a while: be small."""
+    daemon.store.db.rest()
+    gc.collect()
+    memory.give_back()
 
 
 def _settle() -> None:
