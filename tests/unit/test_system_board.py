@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -293,3 +294,10 @@ def test_only_what_a_board_says_in_this_life_counts(
     with log.open("a") as stream:
         stream.write(said)
     assert (again.panic(), again.server()) == (panic, server)
+
+
+def test_a_qemu_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    with pytest.raises(PinnaceError, match="QEMU has no monitor"):
+        Monitor(tmp_path / "none", seconds=60, alive=lambda: False)
+    assert time.monotonic() - begin < 30

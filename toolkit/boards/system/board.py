@@ -37,7 +37,6 @@ from toolkit.errors import PinnaceError, UsageError
 from toolkit.paths import IMPORTS, state_dir
 from toolkit.process import last_line, start_time
 
-_BOOT_SECONDS = 600
 _RESTORE_SECONDS = 180
 """Half a minute and two seconds on an idle machine; these are for a loaded one."""
 
@@ -280,7 +279,7 @@ class SystemBoard(Board):
         with console.step(f"reset {self.name}"):
             with Monitor(run.monitor) as monitor:
                 monitor.execute("system_reset")
-            self._wait_for_login(_BOOT_SECONDS)
+            self._wait_for_login(self.model.boot_seconds)
 
     def power_cut(self, *, kept: float = 0.0, seed: int = 0) -> None:
         run = self._running()
@@ -328,14 +327,17 @@ class SystemBoard(Board):
     def _boot(self) -> None:
         self._used()
         self._launch("")
-        self._wait_for_login(_BOOT_SECONDS)
+        self._wait_for_login(self.model.boot_seconds)
 
     def _boot_alone(self) -> None:
         """Boot it without its network card, with which it cannot be kept."""
         self._used()
         self._launch("", alone=True)
+        run = self._running()
+        # On a loaded machine it takes QEMU its time to make its sockets.
+        wait_until(lambda: run.serial.exists() or not run.alive, self.model.boot_seconds)
         try:
-            shell.settle(self._running().serial, _BOOT_SECONDS)
+            shell.settle(run.serial, self.model.boot_seconds)
         except PinnaceError as problem:
             words = login.last_words(self.console)
             raise PinnaceError(f"{self.name} did not start: {problem}", hint=words) from None

@@ -239,6 +239,8 @@ def _board(tree: Tree, model: Model) -> None:
     tree.write("etc/systemd/system/serial-getty@.service.d/autologin.conf", _AUTOLOGIN)
     # PAM looks for both at every login: it runs the programs in the one, and complains of the other's absence.
     shutil.rmtree(tree.path / "etc/update-motd.d", ignore_errors=True)
+    # (Debian 13 makes the second a link to the first when it starts.)
+    tree.write("etc/locale.conf", "")
     tree.write("etc/default/locale", "")
     tree.write("etc/resolv.conf", "# A board has no name server; registry.lab is in /etc/hosts.\n")
     tree.write(

@@ -25,13 +25,22 @@ class Monitor:
     Raises :class:`PinnaceError` when QEMU refuses a command, is gone, or does not answer in time.
     """
 
-    def __init__(self, path: Path, *, seconds: float = _ANSWER_SECONDS) -> None:
-        """Connect to the socket at ``path``; waits up to ``seconds`` for it and for each answer."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        seconds: float = _ANSWER_SECONDS,
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Connect to the socket at ``path``; waits up to ``seconds`` for it and for each answer.
+
+        ``alive`` tells whether there is still a QEMU to wait for.
+        """
         self._path = path
         self._seconds = seconds
         self._buffer = b""
         self._events: list[dict[str, Any]] = []
-        self._socket = connected(path, "monitor", seconds)
+        self._socket = connected(path, "monitor", seconds, alive)
         try:
             self._read_until(lambda message: "QMP" in message, seconds)
             self.execute("qmp_capabilities")
@@ -118,8 +127,13 @@ class Monitor:
         return PinnaceError(f"QEMU ended, and its monitor {self._path} with it")
 
 
-def connected(path: Path, what: str, seconds: float) -> socket.socket:
-    """A connection to the socket ``path`` of a QEMU that may be about to start; ``what`` names it."""
+def connected(
+    path: Path, what: str, seconds: float, alive: Callable[[], bool] = lambda: True
+) -> socket.socket:
+    """A connection to the socket ``path`` of a QEMU that may be about to start; ``what`` names it.
+
+    Nothing is waited for once it is not ``alive``.
+    """
     deadline = time.monotonic() + seconds
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -127,7 +141,7 @@ def connected(path: Path, what: str, seconds: float) -> socket.socket:
             connection.connect(str(path))
         except OSError as problem:
             connection.close()
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not alive():
                 raise PinnaceError(f"QEMU has no {what} at {path}: {problem.strerror}") from None
             time.sleep(0.02)
         else:

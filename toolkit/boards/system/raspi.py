@@ -147,6 +147,9 @@ _MODULES = ("sdhci_iproc", "crc32c_generic", "ext4")
 # The first machine's driver of power domains is one that crashes where they are missing.
 _NO_POWER = "initcall_blacklist=bcm2835_power_driver_init"
 
+_FOUR_PROCESSORS = 1800
+"""Seconds: a minute on an idle machine of two processors, ten on one that is ten times as busy as it can be."""
+
 RASPI = (
     Model(
         label="armv6l",
@@ -179,6 +182,7 @@ RASPI = (
         kernel="linux-image-armmp",
         fixed=True,
         cpus=4,
+        boot_seconds=_FOUR_PROCESSORS,
         memory=1024,
         modules=_MODULES,
         drive="mmcblk0",
@@ -199,6 +203,7 @@ RASPI = (
         kernel="linux-image-arm64",
         fixed=True,
         cpus=4,
+        boot_seconds=_FOUR_PROCESSORS,
         memory=1024,
         modules=_MODULES,
         drive="mmcblk0",
@@ -219,6 +224,7 @@ RASPI = (
         kernel="linux-image-arm64",
         fixed=True,
         cpus=4,
+        boot_seconds=_FOUR_PROCESSORS,
         memory=2048,
         modules=_MODULES,
         drive="mmcblk0",

@@ -25,6 +25,9 @@ from toolkit.boards.system.qmp import Monitor, Silence
 from toolkit.errors import PinnaceError
 
 _RESTORE_SECONDS = 120.0
+_START_SECONDS = 300.0
+"""Until QEMU answers; on a loaded machine a large RAM disk is long on its way."""
+
 _TEND_SECONDS = 1.0
 _NOISE = (b"Slirp: Failed to send packet", b"usbnet: failed control transaction", b"has no peer")
 _AGAIN = ("guest-reset", "host-qmp-system-reset", "subsystem-reset")
@@ -62,7 +65,9 @@ def _boot(run: Run, server: socket.socket, incoming: str) -> str:
         serving.start()
         threading.Thread(target=_complaints, args=(qemu,), daemon=True).start()
         try:
-            with Monitor(run.own_monitor) as monitor:
+            with Monitor(
+                run.own_monitor, seconds=_START_SECONDS, alive=lambda: qemu.poll() is None
+            ) as monitor:
                 _begin(run, incoming, monitor)
                 return _reason(run, monitor, qemu)
         except PinnaceError:
