@@ -133,8 +133,8 @@ def from_os(problem: OSError, doing: str = "") -> Error:
     """
     number = problem.errno or 0
     words = [doing] if doing else []
-    if problem.filename is not None:
-        words.append(os.fsdecode(problem.filename) if problem.filename != "" else "")
+    if isinstance(problem.filename, str | bytes):  # a call on a descriptor has its number here
+        words.append(os.fsdecode(problem.filename))
     words.append(problem.strerror or str(problem) or type(problem).__name__)
     message = ": ".join(word for word in words if word)
     hint = _HINTS.get(number, "")

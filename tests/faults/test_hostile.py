@@ -20,6 +20,7 @@ from pinnace.spec import platform as platforms
 from pinnace.store import gc
 from pinnace.store.store import Store
 from tests import hostile
+from tests.hostile_layers import LAYERS
 
 NS = "default"
 AMD64 = platforms.parse("linux/amd64")
@@ -27,7 +28,8 @@ _MOST_MEMORY = 64 << 20
 
 
 def test_the_corpus_is_as_large_as_it_should_be() -> None:
-    assert len(hostile.CORPUS) >= 60
+    assert len(hostile.CORPUS) >= 100
+    assert len(LAYERS) >= 45
 
 
 @pytest.fixture
@@ -63,9 +65,13 @@ def test_skopeo_refuses(archive: Path, tmp_path: Path, case: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-@pytest.mark.parametrize("case", hostile.CORPUS)
+_EVERYTHING = {**hostile.CORPUS, **LAYERS}
+
+
+@pytest.mark.parametrize("case", _EVERYTHING)
 def test_the_store_refuses(store: Store, archive: Path, case: str) -> None:
-    _source(archive, hostile.CORPUS[case])
+    """What skopeo does not, it unpacks: layers are looked at, too."""
+    _source(archive, _EVERYTHING[case])
     with pytest.raises(Error) as caught, archive.open("rb") as stream:
         import_(store, NS, stream, platform=AMD64)
     _is_a_reason(caught.value)
@@ -120,7 +126,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     """In a process of its own, above what a good image takes."""
     folder = tmp_path / "corpus"
     folder.mkdir()
-    for number, data in enumerate(hostile.CORPUS.values()):
+    for number, data in enumerate(_EVERYTHING.values()):
         (folder / f"case{number}").write_bytes(data)
         kind = "docker" if b"manifest.json" in data[:512] else "oci"
         (folder / f"case{number}.kind").write_text(kind)

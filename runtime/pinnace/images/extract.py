@@ -6,6 +6,7 @@ a whiteout hides only what lower layers brought, never what this layer brings.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
@@ -223,7 +224,17 @@ class Extractor:
                 # is worth having all the same, as every other tool decides.
                 if isinstance(error, PermissionError) or error.errno in _NOT_SUPPORTED:
                     continue
+                if error.errno in _TOO_LARGE and self._has_room():
+                    raise InvalidArgument(
+                        f"attribute {key.decode(errors='replace')[:80]!r} of {member.shown!r}, {len(value)} bytes, "
+                        "is more than this file system keeps"
+                    ) from error
                 raise
+
+    def _has_room(self) -> bool:
+        """Whether the disk is not full: ext4 says so of attributes that do not fit beside each other."""
+        status = os.fstatvfs(self._tree.root)
+        return status.f_bavail * status.f_frsize > 1 << 20
 
     # What hides and what is in the way.
 
@@ -321,9 +332,15 @@ class Extractor:
                     fd = strict.directory(parts)
                 except (FileNotFoundError, InvalidArgument):
                     continue  # replaced later in the layer
-                os.utime(fd, ns=(time, time))
+                try:
+                    os.utime(fd, ns=(time, time))
+                except OverflowError as error:
+                    raise InvalidArgument(
+                        f"time of directory {b'/'.join(parts)!r}: {error}"
+                    ) from error
         finally:
             strict.close()
 
 
 _NOT_SUPPORTED = (95, 61)  # EOPNOTSUPP, ENODATA
+_TOO_LARGE = (errno.E2BIG, errno.ERANGE, errno.ENOSPC)

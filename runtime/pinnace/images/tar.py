@@ -28,6 +28,8 @@ _MAX_EXTENDED = 1 << 20
 _MAX_NAME = 4096
 _MAX_SEGMENTS = 1 << 17
 _MAX_SIZE = 1 << 62
+_MAX_ID = (1 << 32) - 2
+"""The highest number of a user or a group: the one above means "leave it" (chown(2))."""
 _XATTR = b"SCHILY.xattr."
 _SPARSE_KEYS = b"GNU.sparse."
 _ZEROS = bytes(512)
@@ -161,6 +163,8 @@ def _checked(member: Member) -> Member:
         raise InvalidArgument(f"layer member with a bad name {member.shown!r}")
     if b"\0" in member.linkname or len(member.linkname) > _MAX_NAME:
         raise InvalidArgument(f"layer member {member.shown!r} with a bad link")
+    if not 0 <= member.uid <= _MAX_ID or not 0 <= member.gid <= _MAX_ID:
+        raise InvalidArgument(f"layer member {member.shown!r} has an impossible owner")
     if member.kind in (HARD_LINK, SYMLINK) and not member.linkname:
         raise InvalidArgument(f"layer member {member.shown!r} links to nothing")
     return member

@@ -60,6 +60,8 @@ def apply(
                 extractor.add(member, reader)
             except OSError as error:
                 raise _refusal(error, member) from error
+            except OverflowError as error:
+                raise InvalidArgument(f"unpack {member.shown!r}: {error}") from error
         summary = reader.finish()
         with disk.errors(f"unpack into {place.root}"):
             extractor.finish()

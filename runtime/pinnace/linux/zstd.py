@@ -1,8 +1,7 @@
 """zstd decompression and compression through the system's libzstd (part of every systemd machine).
 
-Streaming, with bounded memory: a frame that asks for a window of more than 128 MiB is refused by
-the library itself (ZSTD_WINDOWLOG_LIMIT_DEFAULT). Source: zstd.h, the streaming part of the stable
-interface.
+Streaming, with bounded memory: a frame that asks for a window of more than 32 MiB is refused, which none
+does that was made with a level up to 20. Source: zstd.h, the streaming part of the stable interface.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ _OUT_BYTES = 1 << 18
 _CONTINUE = 0  # ZSTD_e_continue
 _END = 2  # ZSTD_e_end
 _COMPRESSION_LEVEL = 100  # ZSTD_c_compressionLevel
+_WINDOW_LOG_MAX = 100  # ZSTD_d_windowLogMax
+_WINDOW_LOG = 25
 
 
 class _Buffer(ctypes.Structure):
@@ -49,6 +50,11 @@ def _load() -> Any:
         for name, result, arguments in (
             ("ZSTD_createDStream", ctypes.c_void_p, []),
             ("ZSTD_freeDStream", ctypes.c_size_t, [ctypes.c_void_p]),
+            (
+                "ZSTD_DCtx_setParameter",
+                ctypes.c_size_t,
+                [ctypes.c_void_p, ctypes.c_int, ctypes.c_int],
+            ),
             ("ZSTD_decompressStream", ctypes.c_size_t, [ctypes.c_void_p, pointer, pointer]),
             ("ZSTD_createCCtx", ctypes.c_void_p, []),
             ("ZSTD_freeCCtx", ctypes.c_size_t, [ctypes.c_void_p]),
@@ -86,6 +92,10 @@ class Decompressor:
     def __init__(self) -> None:
         self._library = _load()
         self._stream = self._library.ZSTD_createDStream()
+        _checked(
+            self._library,
+            self._library.ZSTD_DCtx_setParameter(self._stream, _WINDOW_LOG_MAX, _WINDOW_LOG),
+        )
         self._out = ctypes.create_string_buffer(_OUT_BYTES)
         self.finished = True
 
