@@ -41,8 +41,7 @@ def recipe(board: Board) -> Iterator[Resource]:
     yield Directory(path=settings.root, mode="0711")
     values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
     yield template(CONFIG, "config.toml.j2", notify=(DAEMON,), **values)
-    # Always there: a login that the inventory has no longer is to be on the board no longer.
-    yield template(LOGINS, "registry-auth.toml.j2", mode="0600", notify=(DAEMON,), **values)
+    yield logins(board)
     socket = f"{settings.state}/pinnace.sock"
     yield template("/etc/crictl.yaml", "crictl.yaml.j2", socket=socket)
     if not board.facts["containerd"]:
@@ -56,3 +55,16 @@ def recipe(board: Board) -> Iterator[Resource]:
     for unit in ("pinnace-keeper.service", "pinnaced.service"):
         source = render(f"{unit}.j2", runtime_directory=runtime_directory, **paths)
         yield Unit(unit=unit, source=source)
+
+
+def logins(board: Board) -> File:
+    """The logins of registries. Always there: one that the inventory has no longer is not to stay on the board."""
+    settings = board.settings
+    return template(
+        LOGINS,
+        "registry-auth.toml.j2",
+        mode="0600",
+        notify=(DAEMON,),
+        config_version=settings.config_version,
+        registry_auth=settings.registry_auth,
+    )

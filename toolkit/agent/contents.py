@@ -71,6 +71,7 @@ class Arrived:
     def prepare(self) -> None:
         """An empty place for what comes."""
         self.clear()
+        self._system.make_directory(os.path.dirname(SPOOL), 0o700)
         self._system.make_directory(SPOOL, 0o700)
 
     def clear(self) -> None:

@@ -2,6 +2,7 @@
 
 The processes of both sides during the run (a native board's are this machine's), what was printed and
 written on the laptop, every file and the journal of the board: they are where they have to be, and nowhere else.
+``PINNACE_FULL=1``: with the whole runtime, not only its logins of registries.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from toolkit.paths import PROJECT, state_dir
 
 pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.peer, pytest.mark.timeout(600)]
 
+FIRST = "runtime" if os.environ.get("PINNACE_FULL") else "logins"
 NAME = "emu-amd64-secrets"
 HASH = "$6$c4naryhash$" + "Q" * 86
 VALUES = {
@@ -53,6 +55,13 @@ def recipe(board):
     yield Credential(unit="demo.service", credential="token", source=board.secret("command"))
     yield Unit(unit="demo.service", source=SERVICE)
 '''
+LOGINS = """
+from dataclasses import replace
+from roles import runtime
+
+def recipe(board):
+    yield replace(runtime.logins(board), notify=())
+"""
 FAILING = """
 from toolkit.resources import File, Handler
 
@@ -146,6 +155,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, age: Path) -> Path:
     )
     (folder / "roles").mkdir()
     (folder / "roles" / "demo.py").write_text(ROLE)
+    (folder / "roles" / "logins.py").write_text(LOGINS)
     (folder / "roles" / "failing.py").write_text(FAILING)
     return folder
 
@@ -164,7 +174,7 @@ def laptop(folder: Path, age: Path) -> Secretive:
         folder, PATH=f"{age}:{os.environ['PATH']}", PINNACE_AGE_IDENTITY=str(folder / "key.txt"),
         CANARY=VALUES["env"], CANARY_INI=VALUES["ini"], CANARY_HASH=HASH,
     )  # fmt: skip
-    made.inventory(f"{NAME} board={NAME} roles=runtime,demo\n")
+    made.inventory(f"{NAME} board={NAME} roles={FIRST},demo\n")
     return made
 
 
@@ -222,7 +232,7 @@ def test_secrets_arrive(provisioned: Provisioned, board: EmulatedBoard) -> None:
     seen = on(board, "cat /run/seen").decode().split()
     assert seen[0] == digest
     assert seen[2] in ("400:root", "440:root")
-    said = on(board, "stat -c %n:%a:%U:%G /etc/demo/* /run/demo/token /etc/pinnace/conf.d/*; pinnaced config dump >/dev/null")  # fmt: skip
+    said = on(board, "stat -c %n:%a:%U:%G /etc/demo/* /run/demo/token /etc/pinnace/conf.d/*")  # fmt: skip
     assert said.decode().split() == [
         "/etc/demo/demo.conf:640:root:adm", "/etc/demo/token:600:root:root", "/run/demo/token:600:root:root",
         "/etc/pinnace/conf.d/50-registry-auth.toml:600:root:root",
