@@ -1,6 +1,6 @@
 """Secrets by attack: canaries go to a board in every way there is, and everything is searched for them.
 
-The processes of both sides during the run (a native board's are this machine's), what was printed and
+Every program that is executed on both sides during the run (a native board's are this machine's), what was printed and
 written on the laptop, every file and the journal of the board: they are where they have to be, and nowhere else.
 ``PINNACE_FULL=1``: with the whole runtime, not only its logins of registries.
 """
@@ -11,10 +11,9 @@ import base64
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,38 +82,50 @@ def found_in(data: bytes) -> set[str]:
     return {way for way, value in {**VALUES, "hash": HASH}.items() if any(form in data for form in forms(value))}  # fmt: skip
 
 
-@dataclass
-class Watch:
-    """Looks at the arguments and the environment of every process, again and again, until it is left."""
+Strace = list[str]
 
-    seen: set[tuple[str, str, str]] = field(default_factory=set)
-    looks: int = 0
-    _end: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Watch:
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
+@pytest.fixture(scope="module")
+def strace() -> Strace:
+    """Debian's strace, told to write down each program that is executed, with all its arguments and variables."""
+    root = Archive("bookworm", "amd64").unpack(["strace"], dependencies=True)
+    libraries = ":".join(map(str, [*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")]))  # fmt: skip
+    # The programs that it runs are to have their own libraries.
+    words = [
+        "/bin/sh",
+        "-c",
+        f'LD_LIBRARY_PATH={libraries} exec "$@"',
+        "sh",
+        str(root / "usr/bin/strace"),
+    ]
+    return [*words, "-E", "LD_LIBRARY_PATH", "-f", "-qq", "-v", "-s", "100000", "-e", "trace=execve,execveat"]  # fmt: skip
 
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
 
-    def _look(self) -> None:
-        while not self._end.is_set():
-            self.looks += 1
-            time.sleep(0.005)
-            for process in Path("/proc").glob("[0-9]*"):
-                try:
-                    argv = (process / "cmdline").read_bytes()
-                    environ = (process / "environ").read_bytes()
-                except OSError:
-                    continue
-                name = argv.replace(b"\0", b" ").decode(errors="replace")[:60]
-                self.seen |= {("argv", name, way) for way in found_in(argv)}
-                # Who was started with the variable has it; what it starts has not.
-                if _RUN.encode() not in argv:
-                    self.seen |= {("environ", name, way) for way in found_in(environ)}
+@contextmanager
+def executed(strace: Strace, board: EmulatedBoard, file: Path) -> Iterator[None]:
+    """Every program that the board's systemd and sshd, and what they start, execute: a line each in ``file``."""
+    space = on(board, "readlink /proc/self/ns/pid").decode().strip()
+    pids = [path.name for path in Path("/proc").glob("[0-9]*") if _in(path, space)]
+    assert len(pids) >= 2, "systemd and sshd"
+    words = [*strace, "-o", str(file), *(word for pid in pids for word in ("-p", pid))]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as tracer:
+        deadline = time.monotonic() + 30
+        while not all("TracerPid:\t0" not in Path("/proc", pid, "status").read_text() for pid in pids):  # fmt: skip
+            assert tracer.poll() is None and time.monotonic() < deadline, tracer.stderr  # noqa: PT018
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait(30)
+
+
+def _in(process: Path, space: str) -> bool:
+    try:
+        name = (process / "comm").read_text().strip()
+        return name in ("systemd", "sshd") and os.readlink(process / "ns/pid") == space
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -163,8 +174,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, age: Path) -> Path:
 class Secretive(Laptop):
     """A laptop with roles of its own."""
 
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-c", _RUN, str(self._folder / "roles"), words[0], "--inventory", str(self._folder / "inventory.ini"), *words[1:]]  # fmt: skip
+    def run(self, *words: str, before: Sequence[str] = (), **variables: str) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+        command = [*before, sys.executable, "-c", _RUN, str(self._folder / "roles"), words[0], "--inventory", str(self._folder / "inventory.ini"), *words[1:]]  # fmt: skip
         return subprocess.run(command, cwd=PROJECT, capture_output=True, check=False, timeout=300, env={**self._environment, **variables})  # fmt: skip
 
 
@@ -212,17 +223,20 @@ def below(*folders: Path) -> dict[str, set[str]]:
     return found
 
 
+Provisioned = tuple[subprocess.CompletedProcess[bytes], dict[str, list[bytes]]]
+
+
 @pytest.fixture(scope="module")
 def provisioned(
-    laptop: Secretive, board: EmulatedBoard, folder: Path
-) -> tuple[subprocess.CompletedProcess[bytes], Watch]:
-    with Watch() as watch:
-        done = laptop.run("provision", "--host", NAME, "--diff", "--no-verify", "--junit", str(folder / "report.xml"))  # fmt: skip
+    laptop: Secretive, board: EmulatedBoard, folder: Path, strace: Strace, tmp_path_factory: pytest.TempPathFactory
+) -> Provisioned:  # fmt: skip
+    """The first run, and what was executed on both sides of it."""
+    traces = tmp_path_factory.mktemp("traces")
+    here = [*strace, "--seccomp-bpf", "-o", str(traces / "laptop")]
+    with executed(strace, board, traces / "board"):
+        done = laptop.run("provision", "--host", NAME, "--diff", "--no-verify", "--junit", str(folder / "report.xml"), before=here)  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
-    return done, watch
-
-
-Provisioned = tuple[subprocess.CompletedProcess[bytes], Watch]
+    return done, {name: (traces / name).read_bytes().splitlines() for name in ("laptop", "board")}
 
 
 def test_secrets_arrive(provisioned: Provisioned, board: EmulatedBoard) -> None:
@@ -263,10 +277,14 @@ def test_nothing_shows_them_on_the_laptop(provisioned: Provisioned, folder: Path
     assert (folder / "report.xml").exists()
 
 
-def test_no_process_had_them_in_its_arguments_or_inherited_them(provisioned: Provisioned) -> None:
-    _, watch = provisioned
-    assert watch.looks > 20
-    assert watch.seen == set()
+def test_no_program_gets_them_as_arguments_or_inherits_them(provisioned: Provisioned) -> None:
+    _, traces = provisioned
+    first, *others = traces["laptop"]
+    assert found_in(b"\n".join([*others, *traces["board"]])) == set()
+    assert found_in(first) == {"env", "ini", "hash"}  # as it was started
+    assert any(b'"age"' in line and b"--decrypt" in line for line in others)
+    assert any(b"chpasswd" in line for line in traces["board"])
+    assert any(b"systemd-creds" in line for line in traces["board"])
 
 
 @pytest.mark.usefixtures("provisioned")
