@@ -6,8 +6,8 @@
  * result. A command is never started twice: once the keeper has named a process there is no second way.
  *
  * The conversation, over a unix stream socket, is frames of a 32-bit little-endian length and JSON:
- *   -> {"op":"cli","argv":[...],"cwd_fd":true,"env":[["K","V"],...],"umask":18,"rlimits":[[8388608,-1],...],
- *       "release":"/opt/..."}
+ *   -> {"op":"cli","argv":[...],"cwd_fd":true,"env":[["K","V"],...],"umask":18,"oom_score_adj":0,
+ *       "rlimits":[[8388608,-1],...],"release":"/opt/..."}
  *      with the descriptors stdin, stdout, stderr, working directory and the command's end of a line of its own on its
  *      first byte (unix(7), SCM_RIGHTS)
  *   <- {"pid":N}
@@ -50,6 +50,7 @@
 #define COMMAND "/libexec/command.py"
 #define REPLY_MAX 4096
 #define DESCRIPTORS_MAX 64
+#define LIMITS_MAX 16 /* RLIM_NLIMITS of Linux */
 #define EXIT_LOST 125 /* the keeper went away while the command ran; as env(1) and docker use it */
 
 #define SEALED "PINNACE_SEALED" /* this process's id: Python need not make sure that its file can't be written */
@@ -163,33 +164,55 @@ static void put_number(struct text *out, uint64_t value)
     put_all(out, digits + at);
 }
 
-/* Soft and hard limit of each resource, by its number in the kernel's interface; -1 is none. */
-static void put_limits(struct text *out)
+/* What a command gets of its caller beside words and descriptors. Found out once: the request is written twice, and
+ * somebody else may change some of it in between. */
+struct caller {
+    mode_t mask;
+    struct rlimit limits[LIMITS_MAX]; /* by the resource's number in the kernel's interface */
+    int count, oom_score_adj;
+};
+
+static void find_caller(struct caller *caller)
 {
-    struct rlimit limit;
+    char score[16] = "";
+    int file = open("/proc/self/oom_score_adj", O_RDONLY | O_CLOEXEC);
 
-    for (int resource = 0; getrlimit(resource, &limit) == 0; resource++) {
-        rlim_t pair[] = {limit.rlim_cur, limit.rlim_max};
+    caller->mask = umask(0);
+    umask(caller->mask);
+    while (caller->count < LIMITS_MAX && getrlimit(caller->count, &caller->limits[caller->count]) == 0)
+        caller->count++;
+    if (file >= 0) {
+        if (read(file, score, sizeof score - 1) > 0)
+            caller->oom_score_adj = atoi(score);
+        close(file);
+    }
+}
 
-        put_all(out, resource ? ",[" : "[");
-        for (int i = 0; i < 2; i++) {
-            if (i)
-                put(out, ',');
-            if (pair[i] == RLIM_INFINITY)
+/* Pairs of a soft and a hard limit; -1 is none. */
+static void put_limits(struct text *out, const struct caller *caller)
+{
+    for (int i = 0; i < caller->count; i++) {
+        rlim_t pair[] = {caller->limits[i].rlim_cur, caller->limits[i].rlim_max};
+
+        for (int half = 0; half < 2; half++) {
+            put_all(out, half ? "," : i ? ",[" : "[");
+            if (pair[half] == RLIM_INFINITY)
                 put_all(out, "-1");
             else
-                put_number(out, pair[i]);
+                put_number(out, pair[half]);
         }
         put(out, ']');
     }
 }
 
-static void put_request(struct text *out, char **argv, unsigned mask, const char *release)
+static void put_request(struct text *out, char **argv, const struct caller *caller, const char *release)
 {
     put_all(out, "{\"op\":\"cli\",\"cwd_fd\":true,\"umask\":");
-    put_number(out, mask);
+    put_number(out, caller->mask);
+    put_all(out, caller->oom_score_adj < 0 ? ",\"oom_score_adj\":-" : ",\"oom_score_adj\":");
+    put_number(out, (unsigned)abs(caller->oom_score_adj));
     put_all(out, ",\"rlimits\":[");
-    put_limits(out);
+    put_limits(out, caller);
     put_all(out, "],\"release\":");
     put_string(out, release, 0);
     put_all(out, ",\"argv\":[");
@@ -332,8 +355,9 @@ static void store_length(unsigned char *four, size_t size)
 }
 
 /* Asks for the command, whose end of its line is `theirs`. 0 when the whole request was taken. */
-static int send_request(int fd, int theirs, char **argv, unsigned mask, const char *release)
+static int send_request(int fd, int theirs, char **argv, const char *release)
 {
+    struct caller caller = {0};
     struct text out = {0};
     int fds[5] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, -1, theirs};
     size_t size;
@@ -342,7 +366,8 @@ static int send_request(int fd, int theirs, char **argv, unsigned mask, const ch
     fds[3] = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fds[3] < 0)
         return -1;
-    put_request(&out, argv, mask, release);
+    find_caller(&caller);
+    put_request(&out, argv, &caller, release);
     size = out.used + 4;
     if (out.used > INT32_MAX)
         return -1;
@@ -351,7 +376,7 @@ static int send_request(int fd, int theirs, char **argv, unsigned mask, const ch
         return -1;
     store_length(out.data, out.used);
     out.used = 4;
-    put_request(&out, argv, mask, release);
+    put_request(&out, argv, &caller, release);
     failed = write_with(fd, out.data, size, fds, 5);
     munmap(out.data, size);
     close(fds[3]);
@@ -628,7 +653,7 @@ static _Noreturn void end(int status, pid_t child)
 }
 
 /* Runs the command through the keeper and does not return, unless nothing was started. */
-static void run_warm(int fd, char **argv, unsigned mask, const char *release)
+static void run_warm(int fd, char **argv, const char *release)
 {
     static struct line keeper, own;
     struct line *said;
@@ -643,7 +668,7 @@ static void run_warm(int fd, char **argv, unsigned mask, const char *release)
     own.fd = ends[0];
     /* Held before the request is out: once it is, a signal is for the command. */
     hold_signals(&inside);
-    value = send_request(fd, ends[1], argv, mask, release);
+    value = send_request(fd, ends[1], argv, release);
     close(ends[1]);
     while (value == 0 && (said = next_reply(&keeper, &own, &inside))) {
         value = number_in(said, "\"exit\"");
@@ -772,7 +797,6 @@ int main(int argc, char **argv)
 {
     char release[PATH_MAX];
     const char *keeper = getenv("PINNACE_KEEPER"); /* empty: do without one */
-    mode_t mask;
     int fd = -1;
 
     if (argc < 1 || open_standard_descriptors() < 0)
@@ -781,12 +805,10 @@ int main(int argc, char **argv)
         say(argv[0], ": cannot tell which release it belongs to: /proc/self/exe is not readable");
         return EXIT_LOST;
     }
-    mask = umask(0);
-    umask(mask);
     if (!in_background())
         fd = connect_keeper(keeper ? keeper : KEEPER);
     if (fd >= 0) {
-        run_warm(fd, argv, (unsigned)mask, release);
+        run_warm(fd, argv, release);
         close(fd);
     }
     run_cold(argv, release);

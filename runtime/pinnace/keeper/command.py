@@ -32,7 +32,7 @@ Refusal = Callable[[Sequence[str]], bool]
 class Request:
     """A command as the launcher asks for it (``runtime/native/launch.c``), checked."""
 
-    __slots__ = ("argv", "env", "release", "rlimits", "umask")
+    __slots__ = ("argv", "env", "oom_score_adj", "release", "rlimits", "umask")
 
     def __init__(self, document: dict[str, Any]) -> None:
         """Raises :class:`InvalidArgument` for anything that is not such a request."""
@@ -46,6 +46,8 @@ class Request:
         self.argv = cast("list[str]", argv)
         self.env = {name: value for name, value in env if name and "=" not in name}
         self.umask = umask
+        score = document.get("oom_score_adj")
+        self.oom_score_adj = score if isinstance(score, int) else None
         self.rlimits = _limits_in(document.get("rlimits") or [])
         self.release = str(document.get("release") or "")
 
@@ -108,6 +110,8 @@ def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
         os.environ.update(request.env)
         os.umask(request.umask)
         _set_limits(request.rlimits)
+        if request.oom_score_adj is not None:
+            _set_oom_score(request.oom_score_adj)
         sys.argv = list(request.argv)
         gc.enable()
         status = entry(request.argv)
@@ -133,6 +137,16 @@ def _set_limits(limits: list[tuple[int, int]]) -> None:
     for number, pair in enumerate(limits):
         if resource.getrlimit(number) != pair:
             resource.setrlimit(number, pair)
+
+
+def _set_oom_score(score: int) -> None:
+    """Have the caller's score as well: the keeper's own protects it, not what it starts."""
+    file = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if int(os.read(file, 16)) != score:
+            os.write(file, str(score).encode())
+    finally:
+        os.close(file)
 
 
 def _take_streams(fds: Sequence[int]) -> None:

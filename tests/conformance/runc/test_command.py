@@ -55,20 +55,22 @@ def _configure(box: Box, *args: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["cold", "warm"])
-def test_resource_limits_are_the_callers(
+def test_resource_limits_and_oom_score_are_the_callers(
     box: Box, release: Path, request: pytest.FixtureRequest, way: str
 ) -> None:
     keeper = str(request.getfixturevalue("keeper")) if way == "warm" else ""
-    _configure(box, "cat", "/proc/self/limits")
+    _configure(box, "cat", "/proc/self/limits", "/proc/self/oom_score_adj")
     del box.spec["process"]["rlimits"]
     (box.bundle / "config.json").write_text(json.dumps(box.spec))
     for _ in range(2):  # the second is a spare's, if there is one already
-        limited = ["prlimit", "--nofile=321:654", "--core=7:", "--msgqueue=1:4096", release / "bin/runc"]  # fmt: skip
-        done = _call([str(word) for word in limited], box, ["run", box.id], PINNACE_KEEPER=keeper)
+        limits = "echo 321 > /proc/self/oom_score_adj; exec prlimit --nofile=321:654 --core=7: --msgqueue=1:4096"
+        command = ["sh", "-c", f'{limits} "$0" "$@"', str(release / "bin/runc")]
+        done = _call(command, box, ["run", box.id], PINNACE_KEEPER=keeper)
         found = {line[:26].strip(): line[26:].split()[:2] for line in done.stdout.splitlines()}
         assert found["Max open files"] == ["321", "654"]
         assert found["Max core file size"][0] == "7"
         assert found["Max msgqueue size"] == ["1", "4096"]
+        assert done.stdout.splitlines()[-1] == "321"
         time.sleep(0.3)
 
 
