@@ -22,6 +22,7 @@ from pinnace.linux import caller
 _MAX_DESCRIPTORS = 65536
 """Above every descriptor that a keeper has; close_range(2) makes it one call."""
 
+_COLLECT_AFTER = 20_000  # objects made and not freed
 _MAX_LIMITS = 16  # RLIM_NLIMITS
 
 Entry = Callable[[Sequence[str]], int]
@@ -113,6 +114,8 @@ def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
         if request.oom_score_adj is not None:
             _set_oom_score(request.oom_score_adj)
         sys.argv = list(request.argv)
+        # What a command makes is seldom garbage: looking for it costs a short one more than it frees.
+        gc.set_threshold(_COLLECT_AFTER)
         gc.enable()
         status = entry(request.argv)
         _flush()

@@ -85,19 +85,18 @@ def names(bits: int) -> list[str]:
     return [name for number, name in enumerate(NAMES) if bits >> number & 1]
 
 
-def held(name: str) -> int:
-    """One of this process's sets as /proc/self/status shows it: CapPrm, CapBnd ..."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            key, _, value = line.partition(":")
-            if key == name:
-                return int(value, 16)
-    return 0
+def held() -> tuple[int, int]:
+    """The permitted and the bounding set of this process, as /proc/self/status shows them."""
+    with open("/proc/self/status", "rb", buffering=0) as status:
+        content = status.read()
+    found = dict(line.split(b":", 1) for line in content.splitlines() if line.startswith(b"Cap"))
+    return int(found.get(b"CapPrm", b"0"), 16), int(found.get(b"CapBnd", b"0"), 16)
 
 
 def available() -> int:
     """What this process may give away: permitted, and not dropped from the bounding set."""
-    return held("CapPrm") & held("CapBnd")
+    permitted, bounding = held()
+    return permitted & bounding
 
 
 def every() -> int:

@@ -29,8 +29,8 @@ def parse(text: str) -> list[MountPoint]:
 
 def read(pid: int | str = "self") -> list[MountPoint]:
     """The mount points that process ``pid`` sees."""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return parse(file.read())
+    with open(f"/proc/{pid}/mountinfo", "rb", buffering=0) as file:
+        return parse(file.read().decode("utf-8", "surrogateescape"))
 
 
 def _parse_line(line: str) -> MountPoint:
@@ -52,4 +52,6 @@ def _parse_line(line: str) -> MountPoint:
 
 
 def _unescape(field: str) -> str:
+    if "\\" not in field:
+        return field
     return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)

@@ -50,6 +50,8 @@ class Options(NamedTuple):
     pivot: bool = True
     keyring: bool = True
     ignore_paused: bool = False
+    spec: dict[str, Any] | None = None
+    """What ``runtime.read`` gave of that configuration, from who has read it already."""
 
 
 DEFAULTS = Options()
@@ -77,7 +79,7 @@ def create(
     """
     bundle = os.path.abspath(bundle)
     config = os.path.abspath(options.config) if options.config else f"{bundle}/config.json"
-    spec = runtime.read(config)
+    spec = runtime.read(config) if options.spec is None else options.spec
     if not spec.get("process"):
         raise FailedPrecondition("config.json has no process to create")
     linux = spec.get("linux") or {}

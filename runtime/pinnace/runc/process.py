@@ -67,8 +67,8 @@ class Privileges:
         A capability that is unknown, or that this process lacks itself, can't be given: left out with
         a warning, as config.md ("capabilities") demands.
         """
-        self.available = capabilities.every() if own_users else capabilities.available()
-        self.bounding = capabilities.every() if own_users else capabilities.held("CapBnd")
+        permitted, self.bounding = (capabilities.every(),) * 2 if own_users else capabilities.held()
+        self.available = permitted & self.bounding
         configured = process.get("capabilities") or {}
         self.sets = {
             name: capabilities.mask(capabilities.known(configured.get(name) or ())) & self.available

@@ -120,9 +120,9 @@ class ContainerState:
     def save(self) -> None:
         """Write the state file: complete under another name, then renamed."""
         path = f"{self.directory}/state.json"
-        content = {name: getattr(self, name) for name in _KEPT}
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            json.dump(content, file)
+        content = json.dumps({name: getattr(self, name) for name in _KEPT})
+        with open(path + ".new", "wb", buffering=0) as file:
+            file.write(content.encode())
         os.replace(path + ".new", path)
 
     def remove(self) -> None:

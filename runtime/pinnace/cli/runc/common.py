@@ -96,11 +96,10 @@ def preserved(call: Call) -> int:
     return count
 
 
-def process_of(call: Call) -> tuple[str, dict[str, Any]]:
-    """The bundle's directory, and the process of the configuration that flags name."""
+def bundle_of(call: Call) -> tuple[str, dict[str, Any]]:
+    """The bundle's directory, and the configuration that flags name."""
     bundle = os.path.abspath(call.text("bundle"))
-    spec = runtime.read(call.text("config") or f"{bundle}/config.json")
-    return bundle, spec.get("process") or {}
+    return bundle, runtime.read(call.text("config") or f"{bundle}/config.json")
 
 
 def check_terminal(call: Call, process: dict[str, Any], *, detached: bool) -> None:

@@ -18,10 +18,13 @@ def run(call: Call) -> int:
     identifier, root = common.container_of(call)
     common.secure()
     options = common.options_of(call)
-    bundle, process = common.process_of(call)
+    bundle, spec = common.bundle_of(call)
+    process = spec.get("process") or {}
     common.check_terminal(call, process, detached=True)
     common.leave_behind(process)
-    made = common.warn(container.create(identifier, bundle, root, None, options))
+    made = common.warn(
+        container.create(identifier, bundle, root, None, options._replace(spec=spec))
+    )
     try:
         common.announce(call, made)
     except BaseException:

@@ -24,14 +24,17 @@ def run(call: Call) -> int:
     identifier, root = common.container_of(call)
     common.secure()
     options = common.options_of(call)
-    bundle, process = common.process_of(call)
+    bundle, spec = common.bundle_of(call)
+    process = spec.get("process") or {}
     detached = call.on("detach")
     common.check_terminal(call, process, detached=detached)
     if detached:
         common.leave_behind(process)
     else:
         foreground.adopt_orphans()
-    made = common.warn(container.create(identifier, bundle, root, None, options))
+    made = common.warn(
+        container.create(identifier, bundle, root, None, options._replace(spec=spec))
+    )
     if call.on("no-subreaper") and not detached:
         foreground.adopt_orphans(adopt=False)
     try:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from pinnace.linux.cgroups.entry import Entry
 from pinnace.linux.cgroups.setting import Setting, put_all
 
+_PIECE = 1 << 16
+
 
 class Placeholder(Protocol):
     """A process that only is there."""
@@ -140,8 +142,14 @@ class Cgroup:
 def read(directory: str, name: str) -> str:
     """Content of a control file; empty when the file or the group is not there."""
     try:
-        with open(f"{directory}/{name}", "rb", buffering=0) as file:
-            return file.read().decode("ascii", "replace")
+        fd = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = b""
+            while found := os.read(fd, _PIECE):
+                content += found
+        finally:
+            os.close(fd)
+        return content.decode("ascii", "replace")
     except FileNotFoundError:
         return ""
     except OSError as problem:

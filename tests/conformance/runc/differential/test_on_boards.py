@@ -102,6 +102,7 @@ def _rows_tar(rows: list[Row], place: Path) -> bytes:
         bundle = Bundle(place / "bundle", f"pinnace-table-{os.getpid()}", {})
         bundle.renew()
         row.apply(bundle)
+        bundle.spec["ociVersion"] = "1.0.2"  # bookworm's crun takes nothing newer
         bundle.write()
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
@@ -153,7 +154,7 @@ def observed(board: SystemBoard, tmp_path_factory: pytest.TempPathFactory) -> di
     keeper = f"{_ELSEWHERE}/release/bin/pinnace-keeper --address {_ELSEWHERE}/keeper.sock"
     _send(
         board,
-        f"sudo systemd-run -q -p LimitCORE=0 {keeper} && while ! sudo test -S {_ELSEWHERE}/keeper.sock; do sleep 0.1; done",
+        f"sudo systemd-run -q -p LimitCORE=0 -p LimitMEMLOCK=infinity {keeper} && while ! sudo test -S {_ELSEWHERE}/keeper.sock; do sleep 0.1; done",
     )
     found: dict[str, Any] = json.loads(
         _send(board, f"sudo python3 {_ELSEWHERE}/board_rows.py {_ELSEWHERE}", rows)
