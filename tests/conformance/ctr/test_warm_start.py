@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -72,6 +73,47 @@ def test_ctrl_c_ends_a_command_that_waits(containerd: Daemon, warm: list[str]) -
     time.sleep(1)
     terminal.type("\x03")
     assert terminal.status() in (130, -signal.SIGINT)
+
+
+def test_a_reader_that_goes_away_ends_a_command(
+    containerd: Daemon, warm: list[str], release: Path
+) -> None:
+    """As it ends any program: quietly, by SIGPIPE or with the status that a shell has for it."""
+    for words in ([*warm, "image", "ls"], [str(release / "bin/runc"), "spec", "--help"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with subprocess.Popen(
+            containerd.arena.command(words), stdout=writing, stderr=subprocess.PIPE, text=True
+        ) as process:
+            os.close(writing)
+            assert process.communicate(timeout=20)[1] == ""
+            assert process.returncode in (128 + signal.SIGPIPE, -signal.SIGPIPE)
+
+
+@pytest.mark.parametrize("name", ["runc", "skopeo", "ctr"])
+def test_the_launcher_is_the_program_that_it_is_called(
+    containerd: Daemon, warm: list[str], release: Path, name: str
+) -> None:
+    """By its own name, through a link of that name elsewhere, and found in the PATH."""
+    arena = containerd.arena
+    place = arena.scratch / "links"
+    place.mkdir(exist_ok=True)
+    link = place / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(release / "bin" / name)
+    shown = []
+    for words in ([release / "bin" / name, "--version"], [link, "--version"], ["env", f"PATH={place}", name, "--version"]):  # fmt: skip
+        done = arena.run(words)
+        assert done.returncode == 0, done.stderr
+        shown.append(done.stdout)
+    assert shown[0].startswith(name)
+    assert len(set(shown)) == 1
+    wrong = place / "other"
+    wrong.unlink(missing_ok=True)
+    wrong.symlink_to(release / "bin" / name)
+    done = arena.run([wrong, "--version"])
+    assert done.returncode == 127
+    assert "there is no program 'other'" in done.stderr
 
 
 def test_without_the_keeper_the_same_cold(containerd: Daemon, release: Path) -> None:
