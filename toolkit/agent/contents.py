@@ -30,6 +30,12 @@ class Arrived:
         self._system = system
         self._keys = keys
         self._secrets: dict[str, bytes] = {}
+        if keys:
+            # What a crash leaves would have them.
+            import resource
+
+            hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+            resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
     def receive(self, digest: str, size: int, frame: Callable[[], bytes]) -> None:
         """One content from ``frame``; raises :class:`AgentError` unless it is what its digest and size say."""

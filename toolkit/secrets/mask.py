@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import re
+import resource
 import sys
 import threading
 import traceback
@@ -36,6 +37,8 @@ def hide(value: bytes) -> None:
     with _lock:
         if text in _known:
             return
+        # What a crash of this process leaves would have it.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         _known.update(form for form in _forms(value, text) if len(form) >= SHORTEST)
         longest_first = sorted(_known, key=lambda form: (-len(form), form))
         _pattern = re.compile("|".join(map(re.escape, longest_first)))
