@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pinnace.daemon import plugins, runtimes, sandbox
 from pinnace.daemon.catalog import Catalog
+from pinnace.daemon.checkpoints import Checkpoints
 from pinnace.daemon.collector import Collector
 from pinnace.daemon.config import reloaded
 from pinnace.daemon.events import Exchange
@@ -65,6 +66,9 @@ class Daemon:
             log,
             programs,
         )
+        self.checkpoints = Checkpoints(
+            os.path.join(self.store.root, "checkpoints"), self.store.content, self.tasks
+        )
         self._restart = Monitor(
             self.store,
             self.catalog,
@@ -81,6 +85,7 @@ class Daemon:
     def start(self) -> None:
         """Connect to the shims of an earlier daemon, start what is to run, and begin to collect garbage."""
         self.tasks.reconnect()
+        self.checkpoints.clear(list(self.store.namespaces.list()))
         self.collector.start()
         self._restart.start()
         self._sandbox_image.start()

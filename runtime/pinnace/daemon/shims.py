@@ -27,7 +27,7 @@ MAX_FRAME = 16 << 20
 _START_SECONDS = 30.0
 _ANSWER_SECONDS = 120.0
 _LONGEST_SECONDS = 900.0
-"""For ``create`` and ``start``, in which hooks run and directories are copied."""
+"""For ``create``, ``start`` and ``checkpoint``, in which hooks run and directories are copied."""
 
 
 class Shim(Protocol):
@@ -136,7 +136,7 @@ class Connection:
         threading.Thread(target=self._read_all, name="shim", daemon=True).start()
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        limit = _LONGEST_SECONDS if method in ("create", "start") else _ANSWER_SECONDS
+        limit = _LONGEST_SECONDS if method in ("create", "start", "checkpoint") else _ANSWER_SECONDS
         deadline = time.monotonic() + limit
         with self._changed:
             self._next += 1

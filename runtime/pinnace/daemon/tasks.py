@@ -88,10 +88,12 @@ class Tasks:
         stdio: Stdio,
         options: Mapping[str, Any],
         runtime: Runtime | None = None,
+        checkpoint: str = "",
     ) -> int:
         """Start a shim and let it create the container; the pid of its first process.
 
-        ``options`` are for our own shim; a ``runtime`` of another program has its own. Raises AlreadyExists, InvalidArgument, and what the shim says. Nothing is left on failure.
+        ``options`` are for our own shim; a ``runtime`` of another program has its own. With a ``checkpoint``, a directory
+        of criu's, the container goes on from there when it is started. Raises AlreadyExists, InvalidArgument, and what the shim says. Nothing is left on failure.
         """
         check_identifier(namespace)
         check_identifier(identifier)
@@ -105,7 +107,7 @@ class Tasks:
                 raise AlreadyExists(f"task {identifier}: already exists")
             self._tasks[namespace, identifier] = task
         try:
-            pid = self._create(task, runtime, spec, rootfs, stdio, options)
+            pid = self._create(task, runtime, spec, rootfs, stdio, options, checkpoint)
         except BaseException:
             self._discard(task)
             raise
@@ -128,6 +130,7 @@ class Tasks:
         rootfs: Sequence[Mount],
         stdio: Stdio,
         options: Mapping[str, Any],
+        checkpoint: str,
     ) -> int:
         bundle.make(task.bundle, spec)
         if runtime.program:
@@ -140,6 +143,7 @@ class Tasks:
             "create",
             rootfs=[mount._asdict() for mount in rootfs],
             options=runtime.options if runtime.program else dict(options),
+            checkpoint=checkpoint,
             **stdio._asdict(),
         )
         pid = int(result["pid"])
@@ -233,6 +237,15 @@ class Tasks:
         task = self.find(namespace, identifier)
         task.call("pause" if paused else "resume")
         task.set_paused(paused)
+
+    def checkpoint(
+        self, namespace: str, identifier: str, path: str, options: Mapping[str, Any]
+    ) -> None:
+        """Have criu write the container to the directory ``path``; raises FailedPrecondition without criu."""
+        self.find(namespace, identifier).call("checkpoint", path=path, options=dict(options))
+        self._events.publish(
+            namespace, "/tasks/checkpointed", container_id=identifier, checkpoint=path
+        )
 
     def call(self, namespace: str, identifier: str, method: str, **params: Any) -> dict[str, Any]:
         """What needs no bookkeeping: pids, resize, close_io, stats, update."""

@@ -19,6 +19,7 @@ class Process:
     """One process: the container's own (``exec_id`` is empty) or one added to it."""
 
     __slots__ = (
+        "checkpoint",
         "exec_id",
         "exit_status",
         "exited_at",
@@ -37,6 +38,8 @@ class Process:
         self.terminal = terminal
         self.spec = spec
         """The OCI process of an added one."""
+        self.checkpoint = ""
+        """The directory that it is restored from when it is started."""
         self.pid = 0
         self.status = CREATED
         self.exit_status = 0

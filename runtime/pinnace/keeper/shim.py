@@ -15,8 +15,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pinnace.errors import AlreadyExists, Error, FailedPrecondition, InvalidArgument, NotFound
-from pinnace.keeper import cold, doze, sockets
+from pinnace.errors import (
+    AlreadyExists,
+    Error,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Unimplemented,
+)
+from pinnace.keeper import checkpoints, cold, doze, sockets
 from pinnace.keeper.loop import READ, WRITE, Loop
 from pinnace.keeper.process import (
     CREATED,
@@ -199,6 +206,10 @@ class Shim:
         mounts = [Mount(**entry) for entry in params.get("rootfs") or ()]
         self._created = True
         try:
+            process.checkpoint = str(params.get("checkpoint") or "")
+            if process.checkpoint:
+                self._mount(mounts)
+                return {"pid": 0}
             streams = self._streams(process)
             options = _options(params.get("options") or {})
             self._made(process, self._create(mounts, streams, options))
@@ -214,12 +225,15 @@ class Shim:
         self, mounts: list[Mount], streams: tuple[int, int, int], options: create.Options
     ) -> create.Created:
         """Mount the root file system and create the container."""
-        if mounts:
-            mount_all([item._replace(options=tuple(item.options)) for item in mounts], self._rootfs)
+        self._mount(mounts)
         return create.create(
             self._wanted.id, self._wanted.bundle, state_root=self._runtime_root, stdio=streams,
             options=options,
         )  # fmt: skip
+
+    def _mount(self, mounts: list[Mount]) -> None:
+        if mounts:
+            mount_all([item._replace(options=tuple(item.options)) for item in mounts], self._rootfs)
 
     def _watch_memory(self) -> None:
         """Tell whoever listens when the container's memory runs out."""
@@ -246,10 +260,48 @@ class Shim:
                 process.stdio.close()
                 raise
             self._made(process, made)
+        elif process.checkpoint:
+            self._restore(process)
         else:
             create.start(self._runtime_root, self._wanted.id)
         process.status = RUNNING
         return {"pid": process.pid}
+
+    def _restore(self, process: Process) -> None:
+        """Make the container from a checkpoint; it runs then."""
+        from pinnace.runc import criu
+
+        if process.terminal:
+            raise Unimplemented("a container with a terminal can't be restored")
+        streams = self._streams(process)
+        try:
+            made = criu.restore(
+                KERNEL, self._runtime_root, self._wanted.id, self._wanted.bundle,
+                process.checkpoint, checkpoints.flags({"exit": True}),
+                work=self._criu_logs(), stdio=streams,
+            )  # fmt: skip
+        except BaseException:
+            process.stdio.close()
+            raise
+        process.pid = made.pid
+        self._watch_memory()
+
+    def _criu_logs(self) -> str:
+        """The images may be gone when somebody wants to read what was wrong."""
+        return os.path.join(self._wanted.state, "criu")
+
+    def do_checkpoint(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Have criu write the container to the directory ``path``; with the option ``exit`` it ends then."""
+        path, options = params.get("path"), params.get("options")
+        if not isinstance(path, str) or not path.startswith("/") or not isinstance(options, dict):
+            raise InvalidArgument("path must be an absolute path, options an object")
+        from pinnace.runc import criu
+
+        criu.checkpoint(
+            self._runtime_root, self._wanted.id, path, checkpoints.flags(options),
+            work=str(options.get("work_path") or self._criu_logs()),
+        )  # fmt: skip
+        return {}
 
     def _exec(self, process: Process, streams: tuple[int, int, int]) -> create.Created:
         """Run a further process."""

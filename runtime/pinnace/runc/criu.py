@@ -26,6 +26,7 @@ from pinnace.runc import state as states
 from pinnace.runc.state import ContainerState, Status
 from pinnace.spec import runtime
 
+Stdio = tuple[int, int, int]
 _STREAMS = "descriptors.json"
 _ROOT = "criu-root"
 
@@ -52,15 +53,18 @@ def checkpoint(
         # Pipes and terminals: whoever restores brings new ones.
         outside += sorted({name for name in streams if name.startswith("pipe:")})
         words = ["--tree", str(container.pid), "--root", container.rootfs]
+        if container.status() is Status.PAUSED:
+            # Else it would wait for processes that can't run; they are frozen again afterwards.
+            words += ["--freeze-cgroup", _freezer(container)]
         external = [word for each in outside for word in ("--external", each)]
         _call(program, verb, images, work, [*words, *external, *flags])
 
 
 def restore(
     kernel: Kernel, state_root: str, identifier: str, bundle: str, images: str,
-    flags: Sequence[str], *, work: str = "",
+    flags: Sequence[str], *, work: str = "", stdio: Stdio = (0, 1, 2),
 ) -> ContainerState:  # fmt: skip
-    """Make a container from ``images``, with the caller's standard streams; it runs when this returns.
+    """Make a container from ``images``, with ``stdio`` for its standard streams; it runs when this returns.
 
     Raises AlreadyExists, FailedPrecondition without criu, Error with the end of criu's log.
     """
@@ -87,7 +91,7 @@ def restore(
             if name.startswith("pipe:"):
                 words += ["--inherit-fd", f"fd[{fd}]:{name}"]
         with _mounted(kernel, state.rootfs, place):
-            _call(program, "restore", images, work, [*words, *flags])
+            _call(program, "restore", images, work, [*words, *flags], stdio)
         with open(f"{state.directory}/pid", encoding="ascii") as file:
             state.pid = int(file.read())
         found = proc.stat(state.pid)
@@ -114,11 +118,16 @@ def _program() -> str:
     return found
 
 
-def _call(program: str, verb: str, images: str, work: str, words: Sequence[str]) -> None:
+def _call(
+    program: str, verb: str, images: str, work: str, words: Sequence[str], stdio: Stdio = (0, 1, 2)
+) -> None:
     log = os.path.join(work or images, f"{verb}.log")
     os.makedirs(os.path.dirname(log), exist_ok=True)
     places = ["--images-dir", images, "--work-dir", work or images, "--log-file", f"{verb}.log"]
-    done = subprocess.run([program, verb, *places, *words], check=False)
+    stdin, stdout, stderr = stdio
+    done = subprocess.run(
+        [program, verb, *places, *words], stdin=stdin, stdout=stdout, stderr=stderr, check=False
+    )
     if done.returncode:
         raise Error(f"criu {verb}: {_complaint(log)}", hint=f"see {log}")
 
@@ -130,6 +139,14 @@ def _complaint(log: str) -> str:
     except OSError:
         return "it wrote no log"
     return lines[-1] if lines else "it failed without a reason in its log"
+
+
+def _freezer(container: ContainerState) -> str:
+    """The directory of the control group by which a container is paused."""
+    for directory in limits.of(container).directories():
+        if any(os.path.exists(f"{directory}/{name}") for name in ("freezer.state", "cgroup.freeze")):  # fmt: skip
+            return str(directory)
+    raise FailedPrecondition("the container has no control group that could be paused")
 
 
 def _link(pid: int, fd: int) -> str:

@@ -24,6 +24,7 @@ from pinnace.api.schema import (
     introspection,
     leases,
     namespaces,
+    runc,
     snapshots,
     tasks,
     version,
@@ -374,8 +375,22 @@ def test_a_process_spec_and_resources_go_to_the_shim(world: World) -> None:
             service.update,
             tasks.UpdateTaskRequest(container_id="c1", resources=Any(value=b"[]")),
         )
-    with pytest.raises(errors.Unimplemented):
-        world.call(service.checkpoint, tasks.CheckpointTaskRequest(container_id="c1"))
+
+
+def test_a_checkpoint_goes_to_the_shim_and_into_content(world: World) -> None:
+    world.create_container("c1")
+    service = tasks.Tasks
+    world.call(service.create, tasks.CreateTaskRequest(container_id="c1"))
+    found = world.call(service.checkpoint, tasks.CheckpointTaskRequest(container_id="c1"))
+    assert [each.media_type.rpartition(".")[2] for each in found.descriptors] == ["tar", "v1+proto"]
+    options = Any.pack(runc.CheckpointOptions(image_path="/images", exit=True))
+    request = tasks.CheckpointTaskRequest(container_id="c1", options=options)
+    assert world.call(service.checkpoint, request).descriptors == []
+    asked = [params for method, params in world.shims.only.calls if method == "checkpoint"]
+    assert [each["path"] == "/images" for each in asked] == [False, True]
+    assert [each["options"]["exit"] for each in asked] == [False, True]
+    with pytest.raises(errors.NotFound):
+        world.call(service.checkpoint, tasks.CheckpointTaskRequest(container_id="c2"))
 
 
 def test_events_arrive_in_order_and_as_messages(world: World) -> None:

@@ -43,6 +43,7 @@ TOPICS: dict[str, type[Message]] = {
     "/tasks/start": kinds.TaskStart,
     "/tasks/exit": kinds.TaskExit,
     "/tasks/delete": kinds.TaskDelete,
+    "/tasks/checkpointed": kinds.TaskCheckpointed,
     "/tasks/exec-added": kinds.TaskExecAdded,
     "/tasks/exec-started": kinds.TaskExecStarted,
     "/tasks/oom": kinds.TaskOOM,

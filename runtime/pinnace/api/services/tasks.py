@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pinnace.api.schema import runc, tasktypes
 from pinnace.api.schema import tasks as wire
-from pinnace.api.schema import tasktypes
 from pinnace.api.schema.types import Metric
 from pinnace.api.schema.wellknown import Empty, Timestamp
 from pinnace.api.services import convert, metrics
 from pinnace.api.services.runtime import options_of
 from pinnace.daemon import bundle
+from pinnace.daemon.checkpoints import Place
 from pinnace.daemon.task import ProcessState, Stdio, Task
-from pinnace.errors import DeadlineExceeded, Error, InvalidArgument, Unimplemented
+from pinnace.errors import DeadlineExceeded, Error, InvalidArgument
 
 if TYPE_CHECKING:
     from pinnace.api.server import Context
@@ -35,33 +36,48 @@ class Service:
         self._tasks = daemon.tasks
         self._containers = daemon.store.containers
         self._log = daemon.log
+        self._restored: set[tuple[str, str]] = set()
 
     def create(self, request: wire.CreateTaskRequest, context: Context) -> wire.CreateTaskResponse:
-        if request.checkpoint is not None and request.checkpoint.digest:
-            raise Unimplemented("checkpoints are not supported")
         namespace = context.namespace
         container = self._containers.get(namespace, request.container_id)
         if container.spec is None:
             raise InvalidArgument(f"container {container.id} has no runtime spec")
         message = request.options or convert.any_message(container.runtime_options)
         runtime = self._daemon.runtime(container.runtime_name, convert.typed_value(message))
-        pid = self._tasks.create(
-            namespace,
-            container.id,
-            container.spec.value,
-            convert.mount_records(request.rootfs),
-            Stdio(request.stdin, request.stdout, request.stderr, request.terminal),
-            {} if runtime.program else options_of(message),
-            runtime,
-        )
+        options = {} if runtime.program else options_of(message)
+        images = str(options.get("criu_image_path") or "")
+        if not images and request.checkpoint is not None and request.checkpoint.digest:
+            memory = convert.descriptor_record(request.checkpoint, "checkpoint")
+            images = self._daemon.checkpoints.unpack(namespace, container.id, memory)
+        try:
+            pid = self._tasks.create(
+                namespace,
+                container.id,
+                container.spec.value,
+                convert.mount_records(request.rootfs),
+                Stdio(request.stdin, request.stdout, request.stderr, request.terminal),
+                options,
+                runtime,
+                images,
+            )
+        except BaseException:
+            if images:
+                self._daemon.checkpoints.forget(namespace, container.id)
+            raise
+        if images:
+            self._restored.add((namespace, container.id))
         return wire.CreateTaskResponse(container_id=container.id, pid=pid)
 
     def start(self, request: wire.StartRequest, context: Context) -> wire.StartResponse:
         pid = self._tasks.start(context.namespace, request.container_id, request.exec_id)
+        self._forget_restored(context.namespace, request.container_id)
         return wire.StartResponse(pid=pid)
 
     def delete(self, request: wire.DeleteTaskRequest, context: Context) -> wire.DeleteResponse:
-        return _deleted(self._tasks.delete(context.namespace, request.container_id))
+        gone = self._tasks.delete(context.namespace, request.container_id)
+        self._forget_restored(context.namespace, request.container_id)
+        return _deleted(gone)
 
     def delete_process(
         self, request: wire.DeleteProcessRequest, context: Context
@@ -145,7 +161,27 @@ class Service:
     def checkpoint(
         self, request: wire.CheckpointTaskRequest, context: Context
     ) -> wire.CheckpointTaskResponse:
-        raise Unimplemented("checkpoints are not supported")
+        namespace, identifier = context.namespace, request.container_id
+        wanted = runc.CheckpointOptions()
+        if request.options is not None and request.options.type_url:
+            wanted = request.options.unpack(runc.CheckpointOptions)
+        options = {name: getattr(wanted, name) for name in wanted.fields}
+        if wanted.image_path:
+            self._tasks.checkpoint(namespace, identifier, wanted.image_path, options)
+            return wire.CheckpointTaskResponse()
+        self._tasks.find(namespace, identifier)
+        spec = convert.any_message(self._containers.get(namespace, identifier).spec)
+        place = Place(namespace, context.lease)
+        found = self._daemon.checkpoints.save(
+            place, identifier, spec.encode() if spec is not None else b"", options
+        )
+        return wire.CheckpointTaskResponse(descriptors=[convert.descriptor(each) for each in found])
+
+    def _forget_restored(self, namespace: str, identifier: str) -> None:
+        """What a task was restored from is of no more use."""
+        if (namespace, identifier) in self._restored:
+            self._restored.discard((namespace, identifier))
+            self._daemon.checkpoints.forget(namespace, identifier)
 
     def update(self, request: wire.UpdateTaskRequest, context: Context) -> Empty:
         if request.resources is None:

@@ -11,7 +11,7 @@ from pinnace.api.schema import shims as wire
 from pinnace.api.schema.wellknown import Any, Empty
 from pinnace.api.services import convert
 from pinnace.daemon import bundle
-from pinnace.errors import InvalidArgument, Unimplemented
+from pinnace.errors import InvalidArgument
 from pinnace.version import CONTAINERD_VERSION
 
 if TYPE_CHECKING:
@@ -179,4 +179,11 @@ def stats(shim: TaskShim, request: wire.StatsRequest) -> wire.StatsResponse:
 
 
 def checkpoint(shim: TaskShim, request: wire.CheckpointTaskRequest) -> Empty:
-    raise Unimplemented("checkpoints are not supported")
+    options = runc.CheckpointOptions()
+    if request.options is not None and request.options.type_url:
+        options = request.options.unpack(runc.CheckpointOptions)
+    wanted = {name: getattr(options, name) for name in options.fields}
+    shim.do_checkpoint({"path": request.path, "options": wanted})
+    event = kinds.TaskCheckpointed(container_id=request.id)
+    shim.events.publish("/tasks/checkpointed", event)
+    return Empty()
