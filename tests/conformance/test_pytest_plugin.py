@@ -39,7 +39,7 @@ def test_the_wheel_brings_what_it_needs_and_no_more(python: Path) -> None:
         "print([name for name in ('fabric', 'invoke', 'pinnace', 'roles', 'toolkit') if u.find_spec(name)])"
     )
     done = subprocess.run(
-        [python, "-c", program], cwd="/", capture_output=True, text=True, check=True
+        [python, "-I", "-c", program], cwd="/", capture_output=True, text=True, check=True
     )
     assert done.stdout == "['pinnace_boards']\n[]\n"
 
@@ -52,9 +52,14 @@ def test_every_module_of_the_wheel_can_be_imported(python: Path) -> None:
         "print('pinnace_boards._toolkit.boards.system.supervisor' in names)"
     )
     done = subprocess.run(
-        [python, "-c", program], cwd="/", capture_output=True, text=True, check=False
+        [python, "-I", "-c", program], cwd="/", capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def _without_ours() -> dict[str, str]:
+    """The environment, without the way to this checkout's modules."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def test_the_example_passes_on_the_chosen_boards(
@@ -66,7 +71,7 @@ def test_the_example_passes_on_the_chosen_boards(
     report = tmp_path / "boards.json"
     done = subprocess.run(
         [python, "-m", "pytest", "--boards", chosen, f"--boards-report={report}"],
-        cwd=project, env={**os.environ, "ZIG": str(zig.compiler())},
+        cwd=project, env={**_without_ours(), "ZIG": str(zig.compiler())},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
