@@ -12,6 +12,11 @@ sys.path.insert(
     0, os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "lib")
 )
 
+if os.path.basename(sys.argv[1]) == "runc":  # the one that engines start for every container
+    from pinnace import typing_at_runtime
+
+    typing_at_runtime.install()
+
 from pinnace.cli.main import main
 
 if __name__ == "__main__":

@@ -459,14 +459,14 @@ def _explained(flag: Flag) -> str:
 
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_DURATION = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
 
 
 def parse_duration(text: str) -> float:
     """Seconds in a Go duration such as ``1h2m3.5s``; raises ``ValueError``."""
     if text == "0":
         return 0.0
-    parts = _DURATION.findall(text)
+    parts = re.findall(_DURATION, text)
     if not parts or "".join(amount + unit for amount, unit in parts) != text:
         raise ValueError(text)
     return sum(float(amount) * _UNITS[unit] for amount, unit in parts)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_ESCAPE = re.compile(r"\\([0-7]{3})")
-
 
 class MountPoint(NamedTuple):
     """One line of mountinfo."""
@@ -54,4 +52,4 @@ def _parse_line(line: str) -> MountPoint:
 def _unescape(field: str) -> str:
     if "\\" not in field:
         return field
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 8)), field)
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

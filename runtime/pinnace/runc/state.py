@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import socket
 from collections.abc import Iterator
 from enum import Enum
@@ -32,7 +31,8 @@ from pinnace.runc.lock import WAIT_SECONDS, Lock, is_held
 from pinnace.spec.runtime import VERSION
 
 START_SOCKET = "start.sock"
-_ID = re.compile(r"[A-Za-z0-9_+.-]{1,1024}")
+_ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
+_ID_MOST = 1024
 
 
 class Status(Enum):
@@ -145,7 +145,8 @@ _KEPT = [name for name in ContainerState.__slots__ if name not in ("directory", 
 
 def directory_of(root: str, identifier: str) -> str:
     """The state directory of container ``identifier``. Raises InvalidArgument for an id that is no name."""
-    if not _ID.fullmatch(identifier) or identifier in (".", ".."):
+    is_name = 0 < len(identifier) <= _ID_MOST and _ID_LETTERS.issuperset(identifier)
+    if not is_name or identifier in (".", ".."):
         raise InvalidArgument(f"invalid container id {identifier!r}")
     return f"{root}/{identifier}"
 
