@@ -7,6 +7,7 @@ whatever else the machine does meets both alike. A ratio below 1 means that ours
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ class Result:
     def ratio(self) -> float | None:
         if self.theirs is None:
             return None
-        return self.ours / self.theirs if self.theirs else float("inf")
+        if not self.theirs:
+            return float("inf") if self.ours else 1.0
+        return self.ours / self.theirs
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -49,7 +52,8 @@ class Result:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    """Nothing for what JSON has no number for, either."""
+    return None if value is None or not math.isfinite(value) else round(value, 3)
 
 
 def interleaved(

@@ -76,6 +76,7 @@ COPY = [
         "inspect dir:{side}-dir", "inspect oci:{side}-oci:t", "inspect oci-archive:{side}-oci.tar:t", "inspect --raw dir:{side}-dir",
         "list-tags docker-archive:{side}-docker.tar", "copy -q docker-archive:{side}-docker.tar dir:{side}-again",
         "copy -q docker-archive:{side}-docker.tar:x/z:1 dir:{side}-none", "copy -q docker-archive:{side}-docker.tar:@7 dir:{side}-none",
+        f"copy -q {_S} {_D} docker://{{reg}}/lib/s:1 docker://{{reg}}/{{side}}/s@sha256:" + "0" * 64,
         "copy -q oci:{side}-oci:none dir:{side}-none", "copy -q dir:{side}-none dir:{side}-nowhere",
         "manifest-digest {side}-dir/manifest.json", f"delete {_T} docker://{{reg}}/{{side}}/s:1",
         f"delete {_T} docker://{{reg}}/{{side}}/s:1", "delete dir:{side}-dir",

@@ -60,3 +60,10 @@ def test_what_nobody_else_does_has_no_ratio(tmp_path: Path) -> None:
     assert json.loads(as_json([alone]))["benchmarks"][0]["ratio"] is None
     plot([alone, RESULT], tmp_path / "x.svg", "title")
     assert "restore" not in (tmp_path / "x.svg").read_text()
+
+
+def test_nothing_beside_nothing_is_the_same() -> None:
+    """And something beside nothing has no ratio that JSON could tell."""
+    assert Result("written", "x", 0.0, 0.0, "MiB").ratio == 1.0
+    document = json.loads(as_json([Result("written", "x", 0.2, 0.0, "MiB")]))
+    assert document["benchmarks"][0]["ratio"] is None

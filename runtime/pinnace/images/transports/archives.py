@@ -86,10 +86,9 @@ class OciArchiveTarget:
         stream = blob.open()
         try:
             self._directories(known.algorithm if known else "sha256")
-            digest, size = self._writer.put(stream, lambda digest: member(known or digest))
+            return self._writer.put(stream, member, known)
         finally:
             stream.close()
-        return known or digest, size
 
     def _directories(self, algorithm: str) -> None:
         self._writer.directory("blobs/")

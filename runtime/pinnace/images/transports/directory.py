@@ -127,12 +127,13 @@ class DirectoryTarget:
             digest, size = files.store(
                 stream,
                 self._path,
-                lambda digest: os.path.join(self._path, _file_name(known or digest)),
+                lambda digest: os.path.join(self._path, _file_name(digest)),
+                known,
             )
         finally:
             stream.close()
-        self._kept.add(_file_name(known or digest))
-        return known or digest, size
+        self._kept.add(_file_name(digest))
+        return digest, size
 
     def put_document(self, document: Document, *, root: bool) -> None:
         """See :class:`base.Target`."""

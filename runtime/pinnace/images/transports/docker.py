@@ -197,12 +197,11 @@ class DockerArchiveTarget:
         suffix = ".json" if known and images.is_config(known.media_type) else ".tar"
         stream = blob.open()
         try:
-            digest, size = self._writer.put(
-                stream, lambda digest: (known.digest if known else digest).hex + suffix
+            return self._writer.put(
+                stream, lambda digest: digest.hex + suffix, known.digest if known else None
             )
         finally:
             stream.close()
-        return known.digest if known else digest, size
 
     def put_document(self, document: Document, *, root: bool) -> None:
         """See :class:`base.Target`."""

@@ -76,24 +76,33 @@ def make_directory(path: str) -> None:
         os.makedirs(path, exist_ok=True)
 
 
-def copy(stream: Stream, out: BinaryIO) -> tuple[Digest, int]:
-    """Write all of *stream*; the sha256 digest and the number of the bytes."""
+def copy(stream: Stream, out: BinaryIO, known: Digest | None = None) -> tuple[Digest, int]:
+    """Write all of *stream*; the sha256 digest and the number of the bytes.
+
+    *known* is the digest of a stream that verifies itself, which is thus not computed twice.
+    """
     hasher = hashlib.sha256()
     size = 0
     while data := stream.read(_CHUNK_BYTES):
-        hasher.update(data)
+        if known is None:
+            hasher.update(data)
         out.write(data)
         size += len(data)
-    return digests.of(hasher), size
+    return known or digests.of(hasher), size
 
 
-def store(stream: Stream, folder: str, path_of: Callable[[Digest], str]) -> tuple[Digest, int]:
-    """Keep *stream* as the file that *path_of* gives for its digest; written in *folder* first."""
+def store(
+    stream: Stream, folder: str, path_of: Callable[[Digest], str], known: Digest | None = None
+) -> tuple[Digest, int]:
+    """Keep *stream* as the file that *path_of* gives for its digest; written in *folder* first.
+
+    *known* is as for :func:`copy`.
+    """
     with disk.errors(f"write into {folder}"):
         fd, partial = tempfile.mkstemp(prefix=".partial-", dir=folder)
         try:
             with os.fdopen(fd, "wb") as file:
-                digest, size = copy(stream, file)
+                digest, size = copy(stream, file, known)
                 file.flush()
                 os.fchmod(file.fileno(), 0o644)
                 os.fsync(file.fileno())

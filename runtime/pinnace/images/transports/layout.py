@@ -148,12 +148,11 @@ class LayoutTarget:
         known = blob.descriptor.digest if blob.descriptor else None
         stream = blob.open()
         try:
-            digest, size = files.store(
-                stream, self._blobs, lambda digest: _blob_path(self._blobs, known or digest)
+            return files.store(
+                stream, self._blobs, lambda digest: _blob_path(self._blobs, digest), known
             )
         finally:
             stream.close()
-        return known or digest, size
 
     def put_document(self, document: Document, *, root: bool) -> None:
         """See :class:`base.Target`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from pinnace.errors import ImageNotFound, NotFound, Unavailable
+from pinnace.errors import ImageNotFound, InvalidArgument, NotFound, Unavailable
 from pinnace.images.transports import base, files
 from pinnace.images.transports.base import Document
 from pinnace.images.transports.layout import to_document
@@ -161,6 +161,12 @@ class RegistryTarget:
 
     def put_document(self, document: Document, *, root: bool) -> None:
         """See :class:`base.Target`."""
+        wanted = self._ref.digest
+        if root and wanted and wanted != document.digest:
+            raise InvalidArgument(
+                f"{self.name}: the digest of what was to be pushed is {document.digest}",
+                hint="give the destination a tag instead",
+            )
         descriptor = Descriptor(document.media_type, document.digest, len(document.data))
         name = str(self._ref) if root else f"{self._ref.locator}@{document.digest}"
         self._resolver.push(name, descriptor, lambda: Bytes(document.data))

@@ -216,8 +216,12 @@ class ArchiveWriter:
                 self._writer.directory(name.encode())
             self._names.add(name)
 
-    def put(self, stream: Stream, name_of: NameOf) -> tuple[Digest, int]:
+    def put(
+        self, stream: Stream, name_of: NameOf, known: Digest | None = None
+    ) -> tuple[Digest, int]:
         """Write a member whose size and name are known when it is written; digest and size.
+
+        *known* is as for :func:`files.copy`.
 
         Its header is written last, into the gap left for it. When *stream* fails nothing of the
         member stays.
@@ -226,7 +230,7 @@ class ArchiveWriter:
         try:
             with disk.errors(f"write {self._path}"):
                 self._file.seek(start + 512)
-                digest, size = files.copy(stream, self._file)
+                digest, size = files.copy(stream, self._file, known)
                 name = name_of(digest)
                 if name in self._names:
                     self._rewind(start)
