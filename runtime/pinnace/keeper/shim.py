@@ -350,7 +350,7 @@ class Shim:
         process = self._process(params)
         if not process.exec_id or process.status not in (CREATED, STOPPED):
             raise FailedPrecondition(f"process {process.exec_id!r} is {process.status}")
-        process.stdio.close()
+        self._process({"exec_id": ""}).stdio.adopt(process.stdio.retire())
         del self._processes[process.exec_id]
         return process.result()
 

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import stat
 import struct
 import termios
@@ -30,7 +31,7 @@ _CHUNKS = 16
 class Stdio:
     """The streams of one process, from before it is created until it is deleted."""
 
-    __slots__ = ("_copies", "_held", "_input", "_loop", "_writers", "console", "paths")
+    __slots__ = ("_copies", "_drains", "_held", "_input", "_loop", "_writers", "console", "paths")
 
     def __init__(self, loop: Loop, params: Mapping[str, Any]) -> None:
         self._loop = loop
@@ -39,6 +40,7 @@ class Stdio:
         self._writers: list[int] = []
         self._input: Copy | None = None
         self._copies: list[Copy] = []
+        self._drains: list[Copy] = []
         self.console: int | None = None
 
     def open(self) -> tuple[int, int, int]:
@@ -75,16 +77,38 @@ class Stdio:
             self._input.finish()
 
     def ended(self) -> None:
-        """The process has ended: what it wrote is passed on, then readers find the end."""
+        """The process has ended: what it wrote is passed on, then readers find the end.
+
+        What others write that it has left behind is read on, and dropped: a pipe without a reader would kill them (SIGPIPE).
+        """
         self._close_writers()
         if self._input is not None:
             self._input.close()
             self._input = None
         for copy in self._copies:
-            copy.finish()
+            copy.finish(self._drain if self.console is None else None)
+
+    def _drain(self, source: int) -> None:
+        """Read on from a pipe, if somebody has it for writing."""
+        poll = select.poll()
+        poll.register(source, select.POLLIN)
+        if any(events & select.POLLHUP for _, events in poll.poll(0)):
+            os.close(source)
+            return
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self._drains.append(Copy(self._loop, source, null, is_lossy=True))
 
     def close(self) -> None:
         """Let go of everything; what nobody has read is lost."""
+        for drain in self.retire():
+            drain.close()
+
+    def adopt(self, drains: list[Copy]) -> None:
+        """Keep what :meth:`retire` gave, for as long as these streams are."""
+        self._drains = [drain for drain in (*self._drains, *drains) if not drain.is_over]
+
+    def retire(self) -> list[Copy]:
+        """Let go of everything but the pipes that others may still write to."""
         self._close_writers()
         if self._input is not None:
             self._input.close()
@@ -94,19 +118,20 @@ class Stdio:
             copy.close()
             copy.release()
         self._copies.clear()
+        drains, self._drains = self._drains, []
         for fd in self._held:
             os.close(fd)
         self._held.clear()
         if self.console is not None:
             os.close(self.console)
             self.console = None
+        return drains
 
     # --- dozing ------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any] | None:
         """Everything, for :meth:`restore` in a process that has the same descriptors; ``None`` while bytes are on their way."""
-        copies = [copy for copy in (self._input, *self._copies) if copy is not None]
-        if any(copy.is_busy for copy in copies):
+        if any(copy.is_busy for copy in self._all()):
             return None
         return {
             "paths": self.paths,
@@ -115,6 +140,7 @@ class Stdio:
             "console": self.console,
             "input": None if self._input is None else self._input.describe(),
             "copies": [copy.describe() for copy in self._copies],
+            "drains": [drain.describe()[:2] for drain in self._drains if not drain.is_over],
         }
 
     @classmethod
@@ -135,21 +161,25 @@ class Stdio:
                 stdio._copies.append(Copy(loop, source, target, is_lossy=is_lossy))
             else:
                 stdio._copies.append(FifoCopy(loop, source, target, reader))
+        for source, target in state["drains"]:
+            stdio._drains.append(Copy(loop, source, target, is_lossy=True))
         return stdio
+
+    def _all(self) -> list[Copy]:
+        found = (self._input, *self._copies, *self._drains)
+        return [copy for copy in found if copy is not None]
 
     def descriptors(self) -> list[int]:
         """All that are open."""
-        copies = [copy for copy in (self._input, *self._copies) if copy is not None]
         found = [*self._held, *self._writers, -1 if self.console is None else self.console]
-        for source, target, reader, _ in (copy.describe() for copy in copies):
+        for source, target, reader, _ in (copy.describe() for copy in self._all()):
             found += [source, target, -1 if reader is None else reader]
         return [fd for fd in found if fd >= 0]
 
     def items(self) -> list[str]:
         """What ``runtime/native/doze.c`` has to copy, or to wake up for, in its words."""
-        copies = [copy for copy in (self._input, *self._copies) if copy is not None]
         found = []
-        for source, target, reader, is_lossy in (copy.describe() for copy in copies):
+        for source, target, reader, is_lossy in (copy.describe() for copy in self._all()):
             if source < 0:
                 continue
             if self.console is not None:
@@ -229,7 +259,9 @@ class Stdio:
 class Copy:
     """Moves bytes from one descriptor to another, never blocking; both belong to it."""
 
-    __slots__ = ("_data", "_ending", "_is_lossy", "_loop", "_on_end", "_source", "_target")
+    __slots__ = (
+        "_data", "_ending", "_is_lossy", "_loop", "_on_end", "_on_rest", "_source", "_target",
+    )  # fmt: skip
 
     def __init__(
         self, loop: Loop, source: int, target: int, on_end: Callable[[], None] | None = None,
@@ -242,11 +274,20 @@ class Copy:
         self._data = b""
         self._ending = False
         self._on_end = on_end
+        self._on_rest: Callable[[int], None] | None = None
         self._is_lossy = is_lossy
         loop.watch(source, READ, self._readable, is_traffic=True)
 
-    def finish(self) -> None:
-        """Pass on what is there now, then close; whoever still writes is not waited for."""
+    @property
+    def is_over(self) -> bool:
+        return self._source < 0
+
+    def finish(self, on_rest: Callable[[int], None] | None = None) -> None:
+        """Pass on what is there now, then close; whoever still writes is not waited for.
+
+        ``on_rest`` is given the source, which is not closed then.
+        """
+        self._on_rest = on_rest or self._on_rest
         if self._source < 0:
             return
         self._ending = True
@@ -261,9 +302,13 @@ class Copy:
             return
         self._loop.forget(self._source)
         self._loop.forget(self._target)
-        os.close(self._source)
+        source = self._source
         os.close(self._target)
         self._source = self._target = -1
+        if self._on_rest is None:
+            os.close(source)
+        else:
+            self._on_rest(source)
         if self._on_end is not None:
             self._on_end()
 
@@ -341,7 +386,7 @@ class FifoCopy(Copy):
         self._reader = reader
         super().__init__(loop, source, target)
 
-    def finish(self) -> None:
+    def finish(self, on_rest: Callable[[int], None] | None = None) -> None:
         """Pass on everything at once: the FIFO grows as far as it must, so that nothing is lost and nobody waited for."""
         if self._source >= 0:
             pending = sum(_unread(fd) for fd in (self._source, self._target)) + len(self._data)
@@ -349,7 +394,7 @@ class FifoCopy(Copy):
                 fcntl.fcntl(self._target, fcntl.F_SETPIPE_SZ, pending + 2 * _CHUNK)
             if self._data:
                 self._writable(WRITE)
-        super().finish()
+        super().finish(on_rest)
 
     def describe(self) -> tuple[int, int, int | None, bool]:
         return self._source, self._target, self._reader, self._is_lossy

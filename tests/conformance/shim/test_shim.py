@@ -99,3 +99,29 @@ def test_a_program_that_is_not_there_leaves_nothing(
         Container(shims, image, tmp_path, "nope")
     assert not os.path.ismount(tmp_path / "b/rootfs")
     assert not list(Path("/sys/fs/cgroup").glob(f"*/pinnace-test-{os.getpid()}-{tmp_path.name}"))
+
+
+def test_what_an_exec_leaves_behind_may_write_on(
+    shims: KeeperShims, image: Path, tmp_path: Path
+) -> None:
+    """Without a reader of its output it would be killed by SIGPIPE, once the exec was deleted or before."""
+    container = Container(shims, image, tmp_path, "sleep", "100")
+    container.start()
+    output, reader = container.collect(tmp_path / "exec")
+    script = "(for i in 1 2 3 4 5 6; do sleep 0.5; echo late || exit; done; echo > /survived) & echo now"  # fmt: skip
+    process = {**container.process, "args": ["sh", "-c", script]}
+    streams = {"stdin": "", "stdout": str(tmp_path / "exec"), "stderr": "", "terminal": False}
+    container.shim.call("exec", exec_id="one", process=process, **streams)
+    container.shim.call("start", exec_id="one")
+    assert container.wait("one") == 0
+    reader.join(10)
+    assert output == [b"now\n"]  # its own end is the end for who reads
+    container.shim.call("delete_process", exec_id="one")
+    for _ in range(200):
+        if (tmp_path / "upper/survived").exists():
+            break
+        time.sleep(0.05)
+    assert (tmp_path / "upper/survived").exists()
+    container.shim.call("kill", exec_id="", signal=9, all=False)
+    container.wait()
+    container.finish()

@@ -239,6 +239,36 @@ def test_a_log_does_not_wait_for_who_still_holds_it(tmp_path: Path, loop: Loop) 
     os.write(held, b"before\n")
     stdio.ended()
     assert log.read_bytes() == b"before\n"
+    os.write(held, b"after\n")  # it lives on; what it writes is nobody's
+    _turn(loop)
+    kept = stdio.retire()
+    for _ in range(20):
+        os.write(held, b"x" * 60000)
+        _turn(loop)
+    assert log.read_bytes() == b"before\n"
+    os.close(held)
+    _turn(loop)
+    assert [drain.is_over for drain in kept] == [True]
+
+
+def test_nothing_is_kept_when_nobody_writes(tmp_path: Path, loop: Loop) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    stdio = Stdio(loop, {"stdout": f"file://{tmp_path}/out.log"})
+    stdio.open()
+    stdio.ended()
+    assert stdio.retire() == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_closing_ends_what_is_kept(tmp_path: Path, loop: Loop) -> None:
+    first, second = (Stdio(loop, {"stdout": f"file://{tmp_path}/{n}.log"}) for n in range(2))
+    _, stdout, _ = first.open()
+    held = os.dup(stdout)
+    first.ended()
+    second.adopt(first.retire())
+    assert second.describe() is not None
+    assert len(second.items()) == 1
+    second.close()
     with pytest.raises(BrokenPipeError):
         os.write(held, b"after\n")
     os.close(held)
