@@ -5,14 +5,18 @@ from __future__ import annotations
 import configparser
 import dataclasses
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pinnace.daemon import config as daemon_config
+from pinnace.daemon.registries import _keys
+from roles.runtime import LOGINS
 from toolkit.errors import PinnaceError
 from toolkit.inventory.settings import Settings
-from toolkit.resources.templates import render, toml
+from toolkit.resources.templates import render, template, toml
+from toolkit.secrets.secret import Secret
 
 
 def values(**more: Any) -> dict[str, Any]:
@@ -119,3 +123,24 @@ def test_a_name_that_is_not_given_is_an_error() -> None:
 )
 def test_toml_values_are_read_back(value: Any) -> None:
     assert tomllib.loads(f"x = {toml(value)}")["x"] == value
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_the_daemon_finds_the_logins_of_registries(version: int, tmp_path: Path) -> None:
+    """Beside the configuration, as provision puts them there, and after it."""
+    password = Secret("test:login", lambda: b'p"ss\\w\xc3\xb6rd')
+    token = Secret("test:token", lambda: b"identity")
+    auth = {
+        "r.example:5000": {"username": "pi", "password": password},
+        "docker.io": {"identitytoken": token},
+    }
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "config.toml").write_text(render("config.toml.j2", **values(config_version=version)))  # fmt: skip
+    [content] = template(LOGINS, "registry-auth.toml.j2", **values(config_version=version, registry_auth=auth)).contents  # fmt: skip
+    (tmp_path / "conf.d" / "50-registry-auth.toml").write_bytes(content.data)
+    found = daemon_config.load(str(tmp_path / "config.toml"))
+    assert found.warnings == ()
+    keys = _keys(found)
+    assert keys.login("r.example:5000") == ("pi", 'p"ss\\wörd')
+    assert keys.login("registry-1.docker.io")[1] == "identity"
+    assert keys.login("other.example") == ("", "")
