@@ -35,8 +35,9 @@ class Pair:
     peer: str
 
 
-# Debian 12's, because its programs run on every Debian and Ubuntu since.
-_PEER_SUITE = "bookworm"
+# Debian 12's, because its programs run on every Debian and Ubuntu since. PINNACE_PEER_SUITE=sid is containerd 2.
+_PEER_SUITE = os.environ.get("PINNACE_PEER_SUITE", "bookworm")
+_RUNC_SUITE = "bookworm"
 _OURS_CONFIG = """\
 version = 3
 root = "{root}"
@@ -50,7 +51,7 @@ _PEER_CONFIG = """\
 version = 2
 root = "{root}"
 state = "/run/peer"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
 [grpc]
 address = "/run/peer/peer.sock"
 [ttrpc]
@@ -66,10 +67,11 @@ def pair() -> Iterator[Pair]:
     with Arena() as arena:
         with console.step("stacks"):
             release = bundle.unpack_here(arena.scratch / "release")
-            peer = Archive(_PEER_SUITE, arch.facts.debian).unpack(["containerd", "runc"])
+            peer = Archive(_PEER_SUITE, arch.facts.debian).unpack(["containerd"])
+            runc = Archive(_RUNC_SUITE, arch.facts.debian).unpack(["runc"])
         with console.step("start both daemons"):
-            stacks = {"ours": _start_ours(arena, release), "theirs": _start_peer(arena, peer)}
-        yield Pair(arena, stacks, _peer_version(peer))
+            stacks = {"ours": _start_ours(arena, release), "theirs": _start_peer(arena, peer, runc)}
+        yield Pair(arena, stacks, _peer_version(peer, runc))
 
 
 def machine() -> Arch:
@@ -97,10 +99,10 @@ def _start_ours(arena: Arena, release: Path) -> Stack:
     return Stack([*command, "--namespace", arena.name], pids)
 
 
-def _start_peer(arena: Arena, root: Path) -> Stack:
+def _start_peer(arena: Arena, root: Path, runc: Path) -> Stack:
     config = arena.scratch / "peer.toml"
     config.write_text(_PEER_CONFIG.format(root=arena.scratch / "peer"))
-    path = f"{root}/usr/bin:{root}/usr/sbin:{os.environ['PATH']}"
+    path = f"{root}/usr/bin:{runc}/usr/sbin:{os.environ['PATH']}"
     arena.start(
         [root / "usr/bin/containerd", "--config", config],
         log="peer.log", env={**os.environ, "PATH": path},
@@ -136,10 +138,10 @@ def need(arena: Arena, words: list[str]) -> str:
     return done.stdout
 
 
-def _peer_version(root: Path) -> str:
+def _peer_version(root: Path, runc_root: Path) -> str:
     words = [str(root / "usr/bin/containerd"), "--version"]
     shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
     runc = subprocess.run(
-        [str(root / "usr/sbin/runc"), "--version"], capture_output=True, text=True, check=True
+        [str(runc_root / "usr/sbin/runc"), "--version"], capture_output=True, text=True, check=True
     ).stdout.split()
     return f"containerd {shown[2]} + runc {runc[2]}"
