@@ -45,12 +45,15 @@ def seconds() -> float:
 def fall_asleep(
     state: dict[str, Any], answers: tuple[object, object], connections: Connections
 ) -> None:
-    """Execute the native program. Returns when that can't be: the caller goes on as it was.
+    """Execute the native program. Returns when it has no room for all this: the caller goes on as it was.
 
     Args:
         state: as :func:`woken` gives it back. ``listener``, and in ``items`` what ``doze.c`` calls so, without connections;
             ``descriptors`` are all that are to stay open besides.
         answers: to the requests ``state`` and ``subscribe``.
+
+    Raises:
+        OSError: it can't be executed here, and will not be.
     """
     told = [json.dumps(answer, separators=(",", ":")) for answer in answers]
     items = [*state["items"], *(f"c{fd}:{int(subscribed)}" for fd, subscribed in connections)]
@@ -63,19 +66,18 @@ def fall_asleep(
     opened: list[int] = []
     kept = [state["listener"], *state["descriptors"], *(fd for fd, _ in connections)]
     try:
-        opened.append(os.open("/proc/self/exe", os.O_RDONLY))
+        opened.append(_interpreter())
         opened.append(_memory_file(state))
         for fd in (*kept, *opened):
             os.set_inheritable(fd, True)
         words = [sys.executable, "-ISBc", _WAKE.format(lib=_LIB), str(opened[1])]
         arguments = [str(opened[0]), str(state["listener"]), *told, *items, "--", *words]
         os.execve(PROGRAM, ["pinnace-shim", *arguments], sealed.marked(os.environ))  # noqa: S606 (ourselves)
-    except OSError as problem:
-        sys.stderr.write(f"pinnace-shim: cannot doze: {problem}\n")
-    for fd in kept:
-        os.set_inheritable(fd, False)
-    for fd in opened:
-        os.close(fd)
+    finally:
+        for fd in kept:
+            os.set_inheritable(fd, False)
+        for fd in opened:
+            os.close(fd)
 
 
 def woken(words: list[str]) -> tuple[dict[str, Any], Connections]:
@@ -89,6 +91,15 @@ def woken(words: list[str]) -> tuple[dict[str, Any], Connections]:
     for fd in (state["listener"], *state["descriptors"], *(fd for fd, _ in connections)):
         os.set_inheritable(fd, False)
     return state, connections
+
+
+def _interpreter() -> int:
+    """The program that this process is. Raises OSError where that name is of something else: an emulator may say so."""
+    fd = os.open("/proc/self/exe", os.O_RDONLY)
+    if os.fstat(fd).st_size != os.stat(sys.executable).st_size:
+        os.close(fd)
+        raise OSError("/proc/self/exe is not the interpreter")
+    return fd
 
 
 def _memory_file(state: dict[str, Any]) -> int:

@@ -64,8 +64,8 @@ class Loop:
         self._alarms.append((time.monotonic() + seconds, callback))
 
     def quiet(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call ``callback`` whenever nothing but traffic has happened for that long."""
-        self._quiet = (seconds, callback)
+        """Call ``callback`` whenever nothing but traffic has happened for that long; never with 0."""
+        self._quiet = (seconds, callback) if seconds else None
         self._last = time.monotonic()
 
     def stop(self) -> None:

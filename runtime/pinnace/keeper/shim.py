@@ -120,9 +120,7 @@ class Shim:
 
     def run(self) -> None:
         self._wait_for_company()
-        seconds = doze.seconds()
-        if seconds:
-            self._loop.quiet(seconds, self._doze)
+        self._loop.quiet(doze.seconds(), self._doze)
         self._loop.run()
 
     # --- dozing ------------------------------------------------------------------------------
@@ -137,6 +135,9 @@ class Shim:
                 subscribers = [(fd, each.subscribed) for fd, each in self._connections.items()]
                 answers = self.do_state({}), {"version": VERSION}
                 doze.fall_asleep(state, answers, subscribers)
+        except OSError as problem:
+            sys.stderr.write(f"pinnace-shim: stays awake: {problem}\n")
+            self._loop.quiet(0, self._doze)
         finally:
             self._loop.take_signals(True)
 
