@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pinnace.api.schema.events import TaskOOM
+from pinnace.api.schema.wellknown import Any
 from tests.conformance.ctr.daemons import IMAGE
 from tests.conformance.daemon.test_tasks import until
-from tests.conformance.daemon.world import CTR_RELEASES, World, peer
+from tests.conformance.daemon.world import ADDRESS, CTR_RELEASES, World, peer
 from toolkit.arch import Arch
 from toolkit.arena import Arena
 from toolkit.debian import Archive
@@ -193,6 +195,59 @@ def test_their_shim_with_our_runc(foreign: Foreign, our_runc: str) -> None:
     foreign.configure("")
     foreign.ok("run", "-d", IMAGE, "ours", "sleep", "1000")
     assert foreign.shims() == []
+
+
+@few
+def test_a_shim_of_several(foreign: Foreign) -> None:
+    """runc.v2 has one shim for the containers of a group; the others stay when one is deleted."""
+    group = ("-d", "--annotation", "io.containerd.runc.v2.group=pod")
+    foreign.run("web", "sleep", "1000", flags=group)
+    foreign.run("beside", "sleep", "1000", flags=group)
+    assert len(foreign.shims()) == 1
+    foreign.ok("tasks", "kill", "-s", "KILL", "web")
+    until(lambda: foreign.status("web") == "STOPPED")
+    assert "137" in foreign.removed("web")
+    assert foreign.status("beside") == "RUNNING"
+    assert foreign.ok("tasks", "exec", "--exec-id", "e1", "beside", "echo", "hi") == "hi\n"
+    foreign.stop("KILL")
+    foreign.start()
+    assert foreign.status("beside") == "RUNNING"
+    foreign.run("again", "sleep", "1000", flags=group)
+    for shim in foreign.shims():
+        foreign.arena.run(["kill", "-KILL", str(shim)])
+    until(lambda: [foreign.status(name) for name in ("beside", "again")] == ["STOPPED"] * 2)
+
+
+@few
+def test_attaching(foreign: Foreign) -> None:
+    """Who went away comes back, and who runs it hears the rest."""
+    script = "while read line; do echo got $line; [ $line != end ] || exit 4; done"
+    words = ("run", "--runtime", foreign.shim, IMAGE, "t1", "sh", "-c", script)
+    first = foreign.arena.start(foreign.words(*words), log="first")
+    until(lambda: foreign.status("t1") == "RUNNING")
+    first.kill()
+    first.wait()
+    foreign.arena.run(["pkill", "-KILL", "-f", f"run --runtime {foreign.shim}"])
+    done = foreign.ctr("tasks", "attach", "t1", input="one\nend\n")
+    assert (done.returncode, done.stdout) == (4, "got one\ngot end\n")
+
+
+@few
+def test_an_event_that_is_published(foreign: Foreign) -> None:
+    """As a shim does that runs its ``-publish-binary``."""
+    listener = foreign.arena.start(foreign.words("events"), log="events")
+    words = [sys.executable, "-m", "pinnace.cli.main", "pinnaced", "--address", ADDRESS, "publish"]
+    event = Any.pack(TaskOOM(container_id="c9")).encode()
+    publish = [*words, "--namespace", foreign.namespace, "--topic", "/tasks/oom"]
+
+    def heard() -> bool:
+        done = foreign.arena.run(publish, input=event, text=False, env=foreign._environment())
+        assert done.returncode == 0, done.stderr
+        return '{"container_id":"c9"}' in (foreign.arena.scratch / "events").read_text()
+
+    until(heard)
+    foreign.arena.run(["pkill", "-f", " events$"])
+    listener.wait(10)
 
 
 @few

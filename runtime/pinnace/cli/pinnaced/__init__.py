@@ -31,6 +31,11 @@ APP = Command(
             module=f"{__name__}.doctor",
         ),
         Command(
+            "publish",
+            "tell the daemon of an event, which is read from standard input",
+            module=f"{__name__}.publish",
+        ),
+        Command(
             "config",
             "show the configuration",
             commands=(

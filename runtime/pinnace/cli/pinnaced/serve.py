@@ -21,6 +21,7 @@ from pinnace.daemon.log import Log
 from pinnace.daemon.metrics import Calls
 from pinnace.daemon.shims import KeeperShims
 from pinnace.errors import Error, PermissionDenied
+from pinnace.keeper.sockets import MAX_PATH
 from pinnace.linux import memory
 from pinnace.version import CONTAINERD_VERSION
 
@@ -58,11 +59,9 @@ def run(call: Call) -> int:
     programs = partial(_programs, config.text("address"), events_address, log)
     daemon = Daemon(config, log, KeeperShims(config.text("keeper_address")), cache(programs))
     daemon.start()
-    shims_listener = host.listen(
-        events_address, config.number("ttrpc_uid"), config.number("ttrpc_gid")
-    )
-    shims_server = TtrpcServer(shims_listener, shims_table(daemon), log.error)
-    shims_server.start()
+    shims_server = _shims_server(config, events_address, daemon)
+    if shims_server is not None:
+        shims_server.start()
     calls = Calls()
     server = Server(
         _listen(config), table(daemon), log.debug, log.error, calls, lambda: _rest(daemon)
@@ -76,7 +75,8 @@ def run(call: Call) -> int:
     server.serve()
     host.notify("STOPPING=1")
     server.stop(_GRACE_SECONDS)
-    shims_server.stop()
+    if shims_server is not None:
+        shims_server.stop()
     for window in windows:
         window.stop()
     daemon.stop()
@@ -84,6 +84,17 @@ def run(call: Call) -> int:
         os.close(lock)
     log.info("stopped; containers go on")
     return 0
+
+
+def _shims_server(config: Config, address: str, daemon: Daemon) -> TtrpcServer | None:
+    """The socket for shims that are not our own; the daemon's address may be too long to have one beside it."""
+    if not config.text("ttrpc_address") and len(os.fsencode(address)) > MAX_PATH:
+        daemon.log.warn(
+            f"{address} is too long for a socket; shims that are not our own need ttrpc.address"
+        )
+        return None
+    listener = host.listen(address, config.number("ttrpc_uid"), config.number("ttrpc_gid"))
+    return TtrpcServer(listener, shims_table(daemon), daemon.log.error)
 
 
 def _programs(address: str, events_address: str, log: Log) -> Backend:
