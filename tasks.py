@@ -126,6 +126,53 @@ def bundle(
 
 
 @task(
+    help={
+        "limit": "hosts: a group or pattern of the inventory; all follow one repository",
+        "to": "the repository, where one wants to be sure (the inventory's `follow` says it)",
+        "hold": "push, and move no tags: no board sees it yet",
+        "inventory": "another inventory than inventory.ini",
+        "role": "only these roles, separated by commas",
+        "tags": "only what has one of these tags, separated by commas",
+        "skip-tags": "not what has one of these tags",
+        **_SIGNING,
+        **_ACCESS,
+        "yes": "install what this machine lacks without asking",
+    }
+)
+def publish(
+    _: Context,
+    limit: str = "",
+    to: str = "",
+    hold: bool = False,
+    inventory: str = "",
+    role: str = "",
+    tags: str = "",
+    skip_tags: str = "",
+    sign_key: str = "",
+    release: int = 0,
+    expires: str = "",
+    packages: bool = True,
+    accept_new: bool = False,
+    ask_sudo_password: bool = False,
+    ask_password: bool = False,
+    yes: bool = False,
+) -> int:
+    """Sign the hosts' plans and all they need, and push them to the registry that the boards follow."""
+    from toolkit.airgap import command as airgap
+    from toolkit.airgap.make import Chosen
+    from toolkit.durations import seconds
+    from toolkit.follow import command
+
+    chosen = Chosen(words(role), words(tags), words(skip_tags), packages)
+    wanted = airgap.Wanted(
+        limit, "", inventory, sign_key, release,
+        seconds(expires, "--expires") if expires else 0, chosen, assume_yes(yes),
+    )  # fmt: skip
+    access = airgap.Access(accept_new, ask_sudo_password, ask_password)
+    return command.publish(wanted, access, to=to, hold=hold)
+
+
+@task(
     positional=["action", "name"],
     alone=("list",),
     help={
@@ -332,6 +379,7 @@ def plan(
         "inventory": "another inventory than inventory.ini",
         **_ACCESS,
         "parallel": "boards at once",
+        "pull": "what boards that follow a registry reported there, without a connection to them",
         "json": "print the same as JSON",
     }
 )
@@ -343,9 +391,14 @@ def status(
     ask_sudo_password: bool = False,
     ask_password: bool = False,
     parallel: int = 8,
+    pull: bool = False,
     json: bool = False,
 ) -> int:
     """How boards are: release, drift, health, disk, clock, temperature."""
+    if pull:
+        from toolkit.follow import command as following
+
+        return following.status(host, inventory, as_json=json)
     from toolkit.provision import command
 
     return command.status(
@@ -427,6 +480,8 @@ def verify(
         "parallel": "hosts at once",
         "revert": "what is put back when it is stopped: batch, all or nothing",
         "role": "only these roles, separated by commas",
+        "pull": "boards follow tags in a registry: move those batch by batch, and wait for what boards report",
+        "sign-key": "with --pull: sign with this key (see publish)",
         "resume": "go on with a rollout that was stopped or cut off: its name, or `latest`",
         "json": "events as JSON lines on standard output",
         "junit": "write the results there as JUnit XML",
@@ -450,6 +505,8 @@ def rollout(
     parallel: int = 25,
     revert: str = "batch",
     role: str = "",
+    pull: bool = False,
+    sign_key: str = "",
     resume: str = "",
     json: bool = False,
     junit: str = "",
@@ -468,7 +525,7 @@ def rollout(
         return command.resume("" if resume == "latest" else resume, access, reports)
     asked = command.Asked(
         limit, inventory, batch, canary, max_fail, pause, health_time, health_limit, host_time,
-        confirm, parallel, revert, role,
+        confirm, parallel, revert, role, pull, sign_key,
     )  # fmt: skip
     return command.run(asked, access, reports)
 

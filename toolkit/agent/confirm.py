@@ -57,13 +57,13 @@ WantedBy=multi-user.target
 """
 
 
-def risky(resource: Resource) -> bool:
-    """Whether changing ``resource`` could lock the laptop out or end the runtime."""
+def risky(resource: Resource, paths: Sequence[str] = ()) -> bool:
+    """Whether changing ``resource`` could lock the laptop out or end the runtime; ``paths`` are further ones."""
     kind = resource["kind"]
     if kind == "sysctl":
         return str(resource["key"]).startswith(_RISKY_SYSCTLS)
     path = str(resource.get("path", ""))
-    return kind in RISKY_KINDS or kind == "unit" or path.startswith(RISKY_PATHS)
+    return kind in RISKY_KINDS or kind == "unit" or path.startswith((*RISKY_PATHS, *paths))
 
 
 def armed(system: System) -> dict[str, Any] | None:

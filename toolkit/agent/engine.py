@@ -39,6 +39,7 @@ class Engine:
         self._journal = journal
         self._run_id: str = plan["run"]["id"]
         self._confirm: float = plan.get("confirm", 0)
+        self._risky: list[str] = plan.get("risky", [])
         self._kinds = load(resource["kind"] for resource in self.resources)
         self.counts = {"ok": 0, "changed": 0, "failed": 0}
         self.handled = 0
@@ -122,7 +123,7 @@ class Engine:
         notes.units(confirm.units(resources, handlers))
         notes.commands(handler["argv"] for handler in handlers if handler["action"] == "command")
         self._system.notes = notes.path
-        if self._confirm and any(confirm.risky(resource) for resource in resources):
+        if self._confirm and any(confirm.risky(resource, self._risky) for resource in resources):
             confirm.arm(self._system, self._run_id, self._confirm)
 
     def _back(self, problem: AgentError) -> AgentError:

@@ -95,6 +95,7 @@ class Agent:
         for resource in plan["resources"]:
             if resource["kind"] == "clock":  # the time at which it was signed is over
                 resource["now"] = message["now"]
+        signed.fill(plan, message.get("late", {}))
         if message["mode"] == "apply":
             signed.remember(self._system, taken, message.get("trust", ""))
         return {**message, **plan}

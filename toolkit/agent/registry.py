@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 
@@ -34,6 +35,8 @@ class Registry:
 
     def __init__(self, library: str, directories: Sequence[str] = (), authfile: str = "") -> None:
         """``library``: where the package ``pinnace`` is; ``directories`` have a hosts.toml per registry."""
+        # A release that is switched under a running client must not become half of it.
+        library = os.path.realpath(library)
         words = [*directories, *(["--authfile", authfile] if authfile else [])]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", "-c", _START.format(library=library), *words],

@@ -64,6 +64,18 @@ class Taken:
         return dict(json.loads(text))
 
 
+def fill(plan: dict[str, Any], late: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put into ``plan`` what holds secrets, which come beside it; raises :class:`AgentError` when one did not.
+
+    Of what comes so, only what the signed plan left open counts.
+    """
+    for resource in plan["resources"]:
+        for name in resource.pop("late", ()):
+            if name not in late.get(resource["id"], {}):
+                raise AgentError(f"{resource['id']} needs a secret, and none came with the plan")
+            resource[name] = late[resource["id"]][name]
+
+
 def take(system: System, message: Mapping[str, Any]) -> Taken:
     """Check ``index`` and ``signature`` of ``message`` for its ``host``; raises :class:`AgentError`.
 

@@ -14,6 +14,7 @@ from roles.context import Board
 from toolkit import console, oci
 from toolkit.agent.signed import FORMAT
 from toolkit.airgap import facts as known_facts
+from toolkit.airgap.later import without_values
 from toolkit.airgap.plans import Noted, Packed, Packer
 from toolkit.connection.hostkeys import KnownHosts
 from toolkit.connection.sudo import SudoPassword
@@ -57,7 +58,7 @@ def plan_of(host: Selected, known: KnownHosts, password: SudoPassword, chosen: C
     found = Noted(known_facts.of(host, known, password))
     board = Board(
         name=host.target.name,
-        settings=host.settings,
+        settings=without_values(host.settings),
         facts=found,
         release=lambda: release_for(host.target.name, found),
         lab=lab() if host.target.board else None,
@@ -92,15 +93,15 @@ def make(plans: Mapping[str, Packed], signer: Signer, *, release: int = 0, expir
         hosts[name] = {"plan": content.digest, "facts": packed.facts}
     blobs = {digest: content.size for digest, content in contents.items()}
     body = {"format": FORMAT, "hosts": hosts, "blobs": blobs, "expires": int(expires)}
-    number = release or _number(hashlib.sha256(oci.to_json(body)).hexdigest())
-    index = oci.to_json({**body, "release": number})
+    count = release or number(hashlib.sha256(oci.to_json(body)).hexdigest())
+    index = oci.to_json({**body, "release": count})
     with console.step("sign") as step:
         signature = sign(index, signer)
-        step.detail = f"release {number} by {signer.name} ({signer.fingerprint})"
-    return Made(index, signature, contents, names, number)
+        step.detail = f"release {count} by {signer.name} ({signer.fingerprint})"
+    return Made(index, signature, contents, names, count)
 
 
-def _number(digest: str) -> int:
+def number(digest: str) -> int:
     """A number above all that were given here before, unless the latest was for the same."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
     if fixed:
@@ -114,7 +115,7 @@ def _number(digest: str) -> int:
             last, what = int(found["release"]), str(found["content"])
         except (OSError, ValueError, KeyError, TypeError):
             last, what = 0, ""
-        if what == digest:
+        if digest and what == digest:
             return last
         number = max(int(time.time()), last + 1)
         path.write_text(json.dumps({"release": number, "content": digest}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 import time
@@ -9,12 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from roles.context import Board, Release
 from toolkit import console
 from toolkit.airgap.archive import Opened
+from toolkit.airgap.later import filled
 from toolkit.airgap.plans import unpacked
 from toolkit.errors import HostFailed
 from toolkit.plan.model import Plan
-from toolkit.provision.converge import Converge
+from toolkit.provision.converge import Converge, lab
 from toolkit.signing.keys import allowed_signers
 
 Trust = Callable[[str, str], str]
@@ -38,7 +41,17 @@ class Offline(Converge):
             else self._trust(self._target.name, self._settings.allowed_signers)
         )
         text = self._opened.plan_of(self._target.name)
-        return unpacked(text, self._opened.contents)
+        plan = unpacked(text, self._opened.contents)
+        board = Board(
+            name=self._target.name,
+            settings=self._settings,
+            facts=facts,
+            release=lambda: _release(plan),
+            lab=lab() if self._target.board else None,
+        )
+        self._late, self._secret = filled(plan, board)
+        contents = {**plan.contents, **self._secret.contents}
+        return dataclasses.replace(plan, contents=contents)
 
     def _plan_message(self, plan: Plan) -> dict[str, Any]:
         return {
@@ -48,7 +61,15 @@ class Offline(Converge):
             "host": self._target.name,
             "trust": self._new,
             "now": time.time(),
+            "late": self._late,
+            "keys": self._secret.wire().get("keys", {}),
         }
+
+
+def _release(plan: Plan) -> Release:
+    """The release in the plan, by its name alone: roles are asked here for what holds secrets."""
+    found = next((e.resource.wire() for e in plan.entries if e.resource.wire()["kind"] == "bundle"), {})  # fmt: skip
+    return Release(found.get("release", "none"), Path("/nonexistent"), found.get("unpacked", 0))
 
 
 def trusted(accept_new: bool) -> Trust:

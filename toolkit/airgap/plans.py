@@ -1,7 +1,7 @@
 """A host's plan as it travels without its laptop: everything that a board would fetch itself is in it.
 
 Packages by name get the files that they may need, images that would be pulled become archives, and the
-images of containers and pods come along. A secret is not in it: a plan that has one is refused.
+images of containers and pods come along. Secrets do not (:mod:`toolkit.airgap.later`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from roles.context import Board
 from toolkit import oci
 from toolkit.airgap import images
+from toolkit.airgap.later import opened
 from toolkit.airgap.packages import Pool
 from toolkit.arch import Arch
-from toolkit.errors import PinnaceError
 from toolkit.inventory.settings import SANDBOX_IMAGE
 from toolkit.plan.model import Plan, Planned
 from toolkit.resources import Container, Content, File, Handler, Image, Package, Resource
@@ -68,7 +68,7 @@ class Packer:
     _roles: dict[str, str] = field(default_factory=dict)
 
     def pack(self) -> Packed:
-        """The plan; raises :class:`PinnaceError` for what cannot travel."""
+        """The plan; raises :class:`toolkit.errors.PinnaceError` for what cannot be had."""
         known = {e.resource.reference for e in self.plan.entries if isinstance(e.resource, Image)}
         for entry in self.plan.entries:
             if isinstance(entry.resource, Container) and entry.resource.image not in known:
@@ -93,14 +93,12 @@ class Packer:
                 reference=resource.reference, namespace=resource.namespace,
                 archive=self._image(resource.reference), notify=resource.notify, tags=resource.tags,
             )  # fmt: skip
-        wire = resource.wire()
-        if any(content.key for content in resource.contents):
-            raise PinnaceError(f"{resource.id} is a secret, which is not put into a bundle", hint="--skip-tags leaves it out; provision it over a connection")  # fmt: skip
+        wire = opened(resource, resource.wire())
         if isinstance(resource, Package) and self.packages:
             self._pool(resource, wire)
         if wire["kind"] == "clock":
             wire["now"] = 0  # the time at which it arrives
-        for content in resource.contents:
+        for content in resource.contents if "late" not in wire else ():
             self.contents[content.digest] = content
             self.names[content.digest] = (resource.kind, resource.name)
         self._entries.append(wire)

@@ -45,6 +45,13 @@ class KnownHosts:
         """Add a line in known_hosts form for this run only."""
         self._given.append(line)
 
+    def keys_of(self, name: str) -> list[str]:
+        """Type and key of the keys that are known for ``name`` (``[host]:port`` for another port than 22)."""
+        client = paramiko.SSHClient()
+        self.load(client)
+        found = client.get_host_keys().lookup(name)
+        return [f"{key.get_name()} {key.get_base64()}" for key in found.values()] if found else []
+
     def load(self, client: paramiko.SSHClient) -> None:
         """Make ``client`` strict with these keys."""
         keys = client.get_host_keys()

@@ -142,6 +142,22 @@ def image(value: Any) -> str:
     return name
 
 
+def repository(value: Any) -> str:
+    """A repository with its registry host, and neither tag nor digest."""
+    name = image(value)
+    if "@" in name or ":" in name.rpartition("/")[2]:
+        raise ValueError("it should be a repository like registry.example/fleet, without a tag")
+    return name
+
+
+def tag(value: Any) -> str:
+    """A tag of a registry (OCI distribution specification, "Pulling manifests")."""
+    name = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", name):
+        raise ValueError("it should be a tag: letters, digits, '.', '_' and '-'")
+    return name
+
+
 def registry(value: Any) -> str:
     """A registry's host and port as image names carry it, or ``_default``."""
     name = text(value)

@@ -78,6 +78,11 @@ class Settings:
     secrets: Mapping[str, Secret] = field(default_factory=_nothing)
     allowed_signers: str = ""
     revoked_keys: str = ""
+    follow: str = ""
+    follow_tag: str = ""
+    follow_interval: int = 300
+    follow_confirm: int = 60
+    follow_authfile: str = ""
 
 
 _TARGET: dict[str, tuple[str, checks.Check]] = {
@@ -128,6 +133,11 @@ _SETTINGS: dict[str, checks.Check] = {
     "secrets": checks.mapping(checks.text, checks.secret),
     "allowed_signers": checks.local_file,
     "revoked_keys": checks.local_file,
+    "follow": checks.repository,
+    "follow_tag": checks.tag,
+    "follow_interval": checks.integer(5, 86400),
+    "follow_confirm": checks.integer(5, 3600),
+    "follow_authfile": checks.absolute,
 }
 _NOT_SHOWN = frozenset({"registry_auth", "secrets"})
 """Variables in which somebody may have written a password."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
 from toolkit.errors import UsageError
 from toolkit.plan.model import Plan, Planned, make
+from toolkit.resources import Resource
 
 
 def role_names() -> list[str]:
@@ -39,6 +40,12 @@ def compile_plan(names: Iterable[str], board: Any) -> Plan:
         for name in check_roles(names)
         for resource in _module(name).recipe(board)
     )
+
+
+def resources(names: Iterable[str], board: Any) -> Iterator[Resource]:
+    """The resources of the roles, one after the other, as they are declared."""
+    for name in check_roles(names):
+        yield from _module(name).recipe(board)
 
 
 def _module(name: str) -> Any:

@@ -1,56 +1,14 @@
-"""What works on a board, seen in one short command: units, the daemon, and containers.
-
-Relative where the fleet decides (enabled units and running containers: what worked before must work
-after), absolute for the runtime itself.
-"""
+"""What works on a board, over SSH (``toolkit/agent/health.py`` says what that is)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
+from toolkit.agent.health import COMMAND, Health, read
 from toolkit.connection.ssh import Connection
 from toolkit.errors import HostFailed
 
+__all__ = ["COMMAND", "Health", "look", "read"]
+
 _SECONDS = 60.0
-_DAEMON = "pinnaced.service"
-_OURS = (_DAEMON, "pinnace-keeper.service")
-_ANSWERS = "the daemon answers"
-_ENABLED = ("enabled", "enabled-runtime")
-
-COMMAND = f"""
-systemctl show --property=Id,ActiveState,UnitFileState '*.service' || exit 1
-echo ==
-systemctl is-enabled --quiet {_DAEMON} 2>/dev/null || exit 0
-timeout 20 ctr version >/dev/null 2>&1 || exit 0
-echo answers
-for space in $(timeout 20 ctr namespace ls -q); do
-    timeout 20 ctr --namespace "$space" task ls | while read -r name pid state; do
-        [ "$state" = RUNNING ] && echo "$space/$name"
-    done
-done
-exit 0
-"""
-"""For a shell: the properties of all services, then what the daemon says when it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What was seen on a host, as names of checks.
-
-    working: what works; all of it must still work after a change. broken: what must always work, and
-    does not.
-    """
-
-    working: frozenset[str] = frozenset()
-    broken: frozenset[str] = frozenset()
-
-    def problem_after(self, after: Health) -> str:
-        """Why a host that was like this and is like ``after`` now is not healthy; empty when it is."""
-        if after.broken:
-            return f"does not work: {', '.join(sorted(after.broken))}"
-        lost = self.working - after.working
-        return f"worked before and does not now: {', '.join(sorted(lost))}" if lost else ""
 
 
 def look(connection: Connection) -> Health:
@@ -60,26 +18,3 @@ def look(connection: Connection) -> Health:
         said = found.stderr.decode(errors="replace").strip()
         raise HostFailed(f"{connection.target.name}: systemd does not tell of its units: {said}")
     return read(found.stdout.decode(errors="replace"))
-
-
-def read(text: str) -> Health:
-    """What :data:`COMMAND` printed."""
-    units, _, rest = text.partition("\n==\n")
-    states = dict(_units(units))
-    working = {name for name, active in states.items() if active}
-    broken = {name for name in _OURS if states.get(name) is False}
-    if _DAEMON in states and not broken:
-        words = rest.split("\n")
-        if words[0] == "answers":
-            working.update(f"container {word}" for word in words[1:] if word)
-        else:
-            broken.add(_ANSWERS)
-    return Health(frozenset(working), frozenset(broken))
-
-
-def _units(text: str) -> Iterator[tuple[str, bool]]:
-    """Name, and whether it is active, of every unit that starts at boot."""
-    for block in text.split("\n\n"):
-        found = dict(line.partition("=")[::2] for line in block.strip().split("\n"))
-        if found.get("UnitFileState") in _ENABLED:
-            yield found.get("Id", ""), found.get("ActiveState") == "active"

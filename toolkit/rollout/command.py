@@ -25,7 +25,7 @@ from toolkit.report.together import together
 from toolkit.rollout import journal
 from toolkit.rollout.batches import amount, amounts, split
 from toolkit.rollout.fleet import Hosts
-from toolkit.rollout.model import Revert, Rules
+from toolkit.rollout.model import Fleet, Revert, Rules
 from toolkit.rollout.runner import Rollout
 
 _ROLLBACK_SECONDS = 300.0
@@ -48,6 +48,8 @@ class Asked:
     parallel: int = 25
     revert: str = "batch"
     role: str = ""
+    pull: bool = False
+    sign_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,38 @@ def _go(
     reports: Reports,
     done: Mapping[str, Status],
 ) -> int:
-    fleet = Hosts(chosen, *_secrets(access), options, journal.runs(record))
+    with ExitStack() as stack:
+        fleet = stack.enter_context(_fleet(record, chosen, options, access))
+        return _over(fleet, record, rules, reports, done)
+
+
+@contextmanager
+def _fleet(
+    record: journal.Journal, chosen: list[Selected], options: Options, access: Access
+) -> Iterator[Fleet]:
+    """The hosts: over SSH, or by the tags that they follow."""
+    asked = Asked(**record.asked)
+    if not asked.pull:
+        yield Hosts(chosen, *_secrets(access), options, journal.runs(record))
+        return
+    from toolkit.airgap.command import Access as Reach
+    from toolkit.airgap.command import Wanted
+    from toolkit.airgap.make import Chosen
+    from toolkit.follow.command import followers
+
+    wanted = Wanted(asked.limit, inventory=asked.inventory, sign_key=asked.sign_key, chosen=Chosen(options.roles), yes=access.yes)  # fmt: skip
+    reach = Reach(access.accept_new, access.ask_sudo_password, access.ask_password)
+    with followers(chosen, wanted, reach) as fleet:
+        yield fleet
+
+
+def _over(
+    fleet: Fleet,
+    record: journal.Journal,
+    rules: Rules,
+    reports: Reports,
+    done: Mapping[str, Status],
+) -> int:
     # What a page shows of a resumed rollout begins with its first part.
     before = journal.events(record)
     timeline = Timeline().follow(before)

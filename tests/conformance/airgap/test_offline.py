@@ -3,104 +3,31 @@
 from __future__ import annotations
 
 import io
-import os
-import shlex
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.laptop import Laptop
-from toolkit import boards
+from tests.conformance.airgap.bench import NAMESPACE, SECRET, Bench
 from toolkit.boards import network
-from toolkit.boards.emulated import EmulatedBoard
-from toolkit.paths import PROJECT, cache_dir
 from toolkit.signing import keys
 
 pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.timeout(900)]
 
-BOARD = "emu-amd64-offline"
-_NAMESPACE = f"offline-{os.getpid()}"
-_HERE = "10.87.137.9"
-
-
-class Bench:
-    """A board, the laptop that makes bundles, and a way to the board alone."""
-
-    def __init__(self, folder: Path) -> None:
-        found = boards.get(BOARD)
-        assert isinstance(found, EmulatedBoard)
-        found.ensure_started(yes=True)
-        self.board, self.folder = found, folder
-        # The state of the laptop is its own: signing keys, known hosts.
-        self.laptop = Laptop(folder, HOME=str(folder), XDG_STATE_HOME=str(folder), XDG_CACHE_HOME=str(cache_dir().parent))  # fmt: skip
-
-    def hosts(self, **variables: str) -> None:
-        about = {"ansible_host": self.board.address, "ansible_user": "pi", "ansible_ssh_private_key_file": str(self.board.ssh_key), **variables}  # fmt: skip
-        self.laptop.inventory("pi " + " ".join(f"{name}={value}" for name, value in about.items()))
-
-    def bundle(self, name: str, *words: str) -> Path:
-        path = self.folder / name
-        done = self.laptop.inv("bundle", "--limit", "pi", "-o", str(path), "--accept-new", *words)
-        assert done.returncode == 0, done.stderr
-        self.shown = done.stdout
-        return path
-
-    def offline(self, path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-        """From where no registry, no mirror and no name server is."""
-        command = ["ip", "netns", "exec", _NAMESPACE, sys.executable, "-m", "invoke", "provision"]
-        inventory = ["--inventory", str(self.folder / "inventory.ini")]
-        return subprocess.run(
-            [*command, *inventory, "--offline", str(path), *words], cwd=PROJECT, capture_output=True,
-            text=True, check=False, timeout=300, stdin=subprocess.DEVNULL,
-            env={**os.environ, "HOME": str(self.folder), "XDG_STATE_HOME": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "empty"), "COLUMNS": "200"},
-        )  # fmt: skip
-
-    def on(self, command: str) -> str:
-        words = self.board.ssh_command([shlex.join(["sudo", "sh", "-c", command])])
-        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
-
-    def state(self) -> str:
-        """What a run that is refused must not have touched."""
-        return self.on("dpkg -l | md5sum; find /etc /opt /var/lib/pinnace-agent -type f | sort | xargs md5sum | md5sum")  # fmt: skip
-
-
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    made = Bench(tmp_path_factory.mktemp("offline"))
-    outer, inner = f"off{os.getpid() % 100000}", "eth0"
-    try:
-        _ip("netns", "add", _NAMESPACE)
-        _ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", _NAMESPACE)
-        _ip("link", "set", outer, "master", network.BRIDGE, "up")
-        _ip("-n", _NAMESPACE, "address", "add", f"{_HERE}/32", "dev", inner)
-        _ip("-n", _NAMESPACE, "link", "set", inner, "up")
-        _ip("-n", _NAMESPACE, "route", "add", f"{made.board.address}/32", "dev", inner)
-        # The board has no way to the lab registry either.
-        made.on("sed -i /registry.lab/d /etc/hosts; rm -rf /var/lib/apt/lists/*")
-        yield made
-    finally:
-        subprocess.run(["ip", "netns", "delete", _NAMESPACE], check=False)
-        made.board.destroy()
-
 
 @pytest.fixture(scope="module")
 def first(bench: Bench) -> Path:
-    bench.hosts(roles="base,runtime", packages="tree")
+    bench.hosts(roles="base,registry,runtime,agent", packages="tree", follow_confirm=60)
     return bench.bundle("first.tar")
 
 
 def test_the_namespace_reaches_nobody_else(bench: Bench) -> None:
     for address in (network.gateway(), "151.101.2.132"):
         code = f"import socket; socket.create_connection(({address!r}, 443), 2)"
-        done = subprocess.run(["ip", "netns", "exec", _NAMESPACE, sys.executable, "-c", code], capture_output=True, text=True, check=False)  # fmt: skip
+        done = subprocess.run(["ip", "netns", "exec", NAMESPACE, sys.executable, "-c", code], capture_output=True, text=True, check=False)  # fmt: skip
         assert "unreachable" in done.stderr
 
 
@@ -122,6 +49,10 @@ def test_everything_comes_from_the_file(bench: Bench, first: Path) -> None:
     done = bench.offline(first, "--accept-new")
     assert done.returncode == 0, done.stderr
     assert "pinnace" in bench.on("tree --version >/dev/null && ctr version && cat /etc/pinnace/signing/allowed_signers")  # fmt: skip
+    # The secret came beside the file.
+    assert SECRET in bench.on("cat /etc/pinnace/conf.d/*")
+    assert SECRET.encode() not in first.read_bytes()
+    assert SECRET not in done.stdout + done.stderr
     # apt's own lists are as they were: none.
     assert bench.on("ls /var/lib/apt/lists; ls /var/lib/pinnace-agent").split() == ["journal.jsonl", "owed.json", "signed.json", "undo"]  # fmt: skip
     again = bench.offline(first)

@@ -248,3 +248,11 @@ def test_keys_that_are_none(tmp_path: Path) -> None:
         keys.choose(str(tmp_path / "x"))
     with pytest.raises(UsageError, match="No such file"):
         keys.choose(str(tmp_path / "y"))
+
+
+def test_of_what_comes_beside_a_plan_only_what_it_left_open_counts() -> None:
+    plan = {"resources": [{"id": "a", "path": "/a", "late": ["digest"]}, {"id": "b", "path": "/b"}]}
+    signed.fill(plan, {"a": {"digest": "x", "path": "/etc/shadow"}, "b": {"path": "/etc/shadow"}})
+    assert plan["resources"] == [{"id": "a", "path": "/a", "digest": "x"}, {"id": "b", "path": "/b"}]  # fmt: skip
+    with pytest.raises(AgentError, match="needs a secret"):
+        signed.fill({"resources": [{"id": "a", "late": ["digest"]}]}, {})

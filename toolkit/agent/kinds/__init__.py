@@ -46,3 +46,9 @@ def load(names: Iterable[str]) -> dict[str, Kind]:
         module, kind = KINDS[name]
         kinds[name] = getattr(import_module(f"{__name__}.{module}"), kind)()
     return kinds
+
+
+def load_all() -> None:
+    """Every kind, now: for who must not read modules any more once it changes things."""
+    for module in sorted({module for module, _ in KINDS.values()}):
+        import_module(f"{__name__}.{module}")
