@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     Fetch = Callable[[list[tuple[str, int]]], Contents]
 
 
+_DONE_BY_BOOT = ("restart", "reload-units")
+
+
 class Engine:
     """One run over one plan. ``emit`` sends an event, ``fetch`` brings contents from the laptop."""
 
@@ -61,7 +64,7 @@ class Engine:
     def check(self) -> None:
         """Tell what would change, and change nothing."""
         planned = self.compare()
-        called = self._journal.owed()
+        called = self._owed()
         for i, changes in enumerate(planned):
             if self.resources[i]["kind"] == "reboot":
                 changes = self._reboot_here(i, called)
@@ -80,7 +83,7 @@ class Engine:
         """
         planned = self.compare()
         changing = [i for i, changes in enumerate(planned) if changes]
-        owed = self._journal.owed()
+        owed = self._owed()
         calling = [i for i in changing if self._calls(i, planned[i])]
         if changing:
             contents = self._prepare(planned, changing, self._called(calling), fetch)
@@ -105,7 +108,7 @@ class Engine:
                     i, [*owed, *self._called([c for c in calling if c < i])]
                 )
                 if changes:
-                    self._journal.owe(dict.fromkeys([*self._journal.owed(), REBOOT]))
+                    self._journal.owe(dict.fromkeys([*self._owed(), REBOOT]))
                     self._result(i, "changed", changes)
                     return "again"
             if changes:
@@ -156,7 +159,7 @@ class Engine:
             places += kind.places(resource, planned[i])
         preflight.check([*places, ("/var/lib/pinnace-agent/x", sum(wanted.values()))], self._system)
         contents = fetch(sorted(wanted.items()))
-        self._journal.owe(dict.fromkeys([*self._journal.owed(), *called]))
+        self._journal.owe(dict.fromkeys([*self._owed(), *called]))
         return contents
 
     def _change(self, i: int, changes: list[Change], contents: Contents) -> None:
@@ -187,6 +190,12 @@ class Engine:
         if status == "changed" and self._show_text:
             event["texts"] = self._kinds[resource["kind"]].texts(resource, self._states[i])
         self._emit("result", **event)
+
+    def _owed(self) -> list[str]:
+        """What an earlier run did not get to; a boot in between started all units anew, and read their files."""
+        done = {h["name"] for h in self.handlers if h["action"] in _DONE_BY_BOOT}
+        rebooted = self._journal.rebooted
+        return [name for name in self._journal.owed() if not (rebooted and name in done)]
 
     def _called(self, changing: list[int]) -> list[str]:
         return [name for i in changing for name in self.resources[i].get("notify", ())]

@@ -42,15 +42,20 @@ class Journal:
 
     def owed(self) -> list[str]:
         """Names of handlers that an earlier run did not get to."""
+        names = [name for name in self._noted().get("handlers", ()) if isinstance(name, str)]
+        return [name for name in names if not (name == REBOOT and self.rebooted)]
+
+    @property
+    def rebooted(self) -> bool:
+        """Whether the board was started anew since handlers were owed."""
+        return bool(self._noted().get("boot") != self._boot())
+
+    def _noted(self) -> dict[str, Any]:
         try:
             found = json.loads(self._system.read(_OWED) or b"{}")
         except ValueError:
-            return []
-        if not isinstance(found, dict):
-            return []
-        names = [name for name in found.get("handlers", ()) if isinstance(name, str)]
-        rebooted = found.get("boot") != self._boot()
-        return [name for name in names if not (rebooted and name == REBOOT)]
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def owe(self, handlers: Iterable[str]) -> None:
         """Remember ``handlers`` (all that are owed now) across a crash."""

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from toolkit.arch import Arch
-from toolkit.boards import binfmt, cgroups, network
+from toolkit.boards import binfmt, cgroups, network, watches
 from toolkit.process import start_time
 
 RUN = Path("/run/pinnace-boards")
@@ -102,12 +102,13 @@ def release(record: Record) -> None:
 def settle(starting: list[tuple[Arch, Path]] | None = None) -> None:
     """Fit the shared things to the boards that run, and to those about to start. Hold the lock.
 
-    Registers and removes emulators in binfmt_misc, and takes the bridge away after the last user.
+    Registers and removes emulators in binfmt_misc, makes room for their systemds, and takes the bridge away after the last user.
     """
     running = [
         (Arch.from_machine(one.arch), Path(one.emulator)) for one in records() if one.emulator
     ]
     binfmt.reconcile([*running, *(starting or [])])
+    watches.fit(len(records()), RUN / "inotify")
     if not starting and not records() and not _holders():
         network.down()
 

@@ -35,7 +35,8 @@ def _summary(run: journal.Run) -> dict[str, Any]:
 def _row(run: journal.Run) -> tuple[object, ...]:
     changed = sum(int(ended.get("changed", 0)) for ended in run.hosts.values())
     hosts = ",".join(run.hosts) if len(run.hosts) <= 3 else f"{len(run.hosts)} hosts"
-    return (run.id, _time(run.at), run.by, run.command, hosts, changed, _ENDED.get(run.status, run.status))  # fmt: skip
+    ended = "running" if run.going else _ENDED.get(run.status, run.status)
+    return (run.id, _time(run.at), run.by, run.command, hosts, changed, ended)
 
 
 def _one(run: journal.Run, *, as_json: bool) -> None:

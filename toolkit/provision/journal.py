@@ -6,6 +6,7 @@ diffs of files are not written; who may read the file is its owner alone.
 
 from __future__ import annotations
 
+import fcntl
 import getpass
 import json
 import os
@@ -66,6 +67,7 @@ class RunJournal:
     def _open(self) -> int:
         path = state_dir("runs") / f"{self.id}.jsonl"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)  # for as long as the run lives
         give_to_user(path)
         return fd
 
@@ -88,6 +90,7 @@ class Run:
         at: seconds since 1970.
         hosts: how each ended: counts by status, or ``failed`` and ``unreachable`` with the reason.
         status: exit status; ``None`` for a run that was cut off or still goes on.
+        going: it still goes on.
     """
 
     id: str
@@ -97,6 +100,7 @@ class Run:
     events: Sequence[Mapping[str, Any]]
     hosts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     status: int | None = None
+    going: bool = False
 
 
 def runs() -> Iterator[Run]:
@@ -132,4 +136,15 @@ def _read(path: Path) -> Run | None:
             run.hosts[event["host"]] = event["ended"]
         elif event["event"] == "end":
             run.status = event["status"]
+    run.going = run.status is None and _held(path)
     return run
+
+
+def _held(path: Path) -> bool:
+    """Whether the process that writes it lives."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

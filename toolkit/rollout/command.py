@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from toolkit import console
@@ -16,6 +16,7 @@ from toolkit.durations import seconds
 from toolkit.errors import HostFailed, HostUnreachable, MaxFailExceeded, PinnaceError, UsageError
 from toolkit.provision.command import lab_for
 from toolkit.provision.converge import Options
+from toolkit.provision.journal import RunJournal, by
 from toolkit.provision.selection import Selected, select
 from toolkit.report import html, junit
 from toolkit.report.events import Event, Sink, Status
@@ -99,7 +100,7 @@ def rollback(pattern: str, inventory: str, access: Access, parallel: int) -> int
             problems.append(told.problem)
         elif told.last:
             count = told.result
-            console.line("changed" if count else "ok", told.host, f"{count} things put back" if count else "there was nothing to put back")  # fmt: skip
+            console.line("changed" if count else "ok", told.host, f"{count} {'thing' if count == 1 else 'things'} put back" if count else "there was nothing to put back")  # fmt: skip
     return _status(type(problem) for problem in problems)
 
 
@@ -138,9 +139,19 @@ def _go(
     reports: Reports,
     done: Mapping[str, Status],
 ) -> int:
-    with ExitStack() as stack:
-        fleet = stack.enter_context(_fleet(record, chosen, options, access))
-        return _over(fleet, record, rules, reports, done)
+    """The rollout, which ``./inv history`` tells of as of every other run."""
+    names = [host.target.name for host in chosen]
+    notes = RunJournal("rollout", by(), hosts=names, rollout=record.id)
+    options = replace(options, journal=notes)
+    try:
+        with ExitStack() as stack:
+            fleet = stack.enter_context(_fleet(record, chosen, options, access))
+            status = _over(fleet, record, rules, reports, done, notes)
+    except PinnaceError as problem:
+        notes.close(problem.exit_code)
+        raise
+    notes.close(status)
+    return status
 
 
 @contextmanager
@@ -169,11 +180,12 @@ def _over(
     rules: Rules,
     reports: Reports,
     done: Mapping[str, Status],
+    notes: RunJournal,
 ) -> int:
     # What a page shows of a resumed rollout begins with its first part.
     before = journal.events(record)
     timeline = Timeline().follow(before)
-    with _sink(record, before, timeline, reports) as sink:
+    with _sink(record, before, timeline, reports, notes) as sink:
         rollout = Rollout(rules, fleet, sink, done)
         try:
             rollout.run()
@@ -191,7 +203,11 @@ def _over(
 
 @contextmanager
 def _sink(
-    record: journal.Journal, before: list[Event], timeline: Timeline, reports: Reports
+    record: journal.Journal,
+    before: list[Event],
+    timeline: Timeline,
+    reports: Reports,
+    notes: RunJournal,
 ) -> Iterator[Sink]:
     """Every event goes to the disk first, then to who shows it."""
     with ExitStack() as stack:
@@ -200,6 +216,9 @@ def _sink(
 
         def sink(event: Event) -> None:
             record.record(event)
+            if event.status is not None and event.status.ended:
+                ended = event.data.get("counts") or {str(event.status): event.detail}
+                notes.record("host", host=event.host, ended=ended)
             timeline(event)
             if shown is not None:
                 shown(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,15 @@ def test_a_run_that_was_killed_is_told_up_to_its_end(state: Path) -> None:
     [run] = journal.runs()
     assert run.status is None
     assert run.hosts["pi"]["changed"] == 1
+
+
+def test_a_run_that_goes_on_is_no_run_that_was_cut_off() -> None:
+    notes = a_run(status=None)
+    [run] = journal.runs()
+    assert (run.status, run.going) == (None, True)
+    os.close(notes._fd)  # as the end of its process does
+    [run] = journal.runs()
+    assert (run.status, run.going) == (None, False)
 
 
 def test_a_run_without_a_word_leaves_no_file(state: Path) -> None:
