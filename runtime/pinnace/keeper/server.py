@@ -199,7 +199,8 @@ class Keeper:
                 code = os.waitstatus_to_exitcode(status)
                 session.say({"exit": code} if code >= 0 else {"signal": -code})
                 self._end(session)
-                self._keep_spare()
+            # Its launcher may be gone by now: the command has told it of its end.
+            self._keep_spare()
 
     def _attend(self, session: _Session, fd: int) -> None:
         if fd == session.ready:

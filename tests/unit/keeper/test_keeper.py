@@ -56,12 +56,15 @@ def answer(connection: socket.socket) -> dict[str, Any]:
 class Command:
     """A command run through the keeper, its output in files."""
 
-    def __init__(self, keeper: Path, place: Path, *words: str, typed: bytes = b"") -> None:
+    def __init__(
+        self, keeper: Path, place: Path, *words: str, typed: bytes = b"", line: int = -1
+    ) -> None:
         (place / "in").write_bytes(typed)
         self.place = place
         opened = [os.open(place / "in", os.O_RDONLY)]
         opened += [os.open(place / name, os.O_WRONLY | os.O_CREAT) for name in ("out", "err")]
         opened.append(os.open(place, os.O_PATH))
+        opened += [line] if line >= 0 else []
         request = {
             "op": "cli", "argv": ["ctr", *words], "cwd_fd": True, "env": [["COLOUR", "blue"]], "umask": 0o27,
         }  # fmt: skip
@@ -89,6 +92,29 @@ def test_a_command_has_its_own_directory_environment_and_streams(
     assert command.end() == {"exit": 7}
     assert command.out == f"{tmp_path} blue 0o27 more words\n"
     assert command.err == "error\n"
+
+
+@pytest.mark.parametrize("by", ["a fork", "the spare"])
+def test_a_command_tells_its_end_itself(keeper: Path, tmp_path: Path, by: str) -> None:
+    if by == "the spare":
+        assert Command(keeper, tmp_path, "cat").end() == {"exit": 0}
+        time.sleep(0.3)
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.settimeout(10)
+        command = Command(keeper, tmp_path, "tell", line=theirs.detach())
+        assert answer(ours) == {"exit": 7}
+        assert command.end() == {"exit": 7}  # the keeper says it, too
+        assert ours.recv(1) == b""
+
+
+def test_a_command_that_dies_tells_nothing(keeper: Path, tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.settimeout(10)
+        command = Command(keeper, tmp_path, "die", line=theirs.detach())
+        assert ours.recv(1) == b""
+        assert command.end() == {"signal": int(signal.SIGKILL)}
 
 
 def test_standard_input(keeper: Path, tmp_path: Path) -> None:
