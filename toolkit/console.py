@@ -7,6 +7,7 @@ line; elsewhere each finished step is one line.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ _MARKS = {"ok": ("✓", "green"), "changed": ("~", "yellow"), "failed": ("✗", 
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
 _shares: ContextVar[Callable[[str], None] | None] = ContextVar("shares", default=None)
 _live: list[Live] = []
+_question = threading.RLock()
 
 
 class Doing(str):
@@ -103,15 +105,16 @@ def live(table: Callable[[], RenderableType]) -> Iterator[None]:
 @contextmanager
 def asking() -> Iterator[None]:
     """While somebody is asked something nothing else is written, and what is said to them is printed."""
-    token = _listener.set(None)
-    for shown in _live:
-        shown.stop()
-    try:
-        yield
-    finally:
+    with _question:
+        token = _listener.set(None)
         for shown in _live:
-            shown.start()
-        _listener.reset(token)
+            shown.stop()
+        try:
+            yield
+        finally:
+            for shown in _live:
+                shown.start()
+            _listener.reset(token)
 
 
 def elapsed(seconds: float) -> str:

@@ -5,6 +5,7 @@ Every failure to connect becomes :class:`HostUnreachable` with its reason; every
 
 from __future__ import annotations
 
+import logging
 import shlex
 import socket
 import time
@@ -23,6 +24,8 @@ from toolkit.errors import HostUnreachable
 from toolkit.inventory.settings import Target
 
 CONNECT_SECONDS = 15.0
+# What goes wrong is an error of ours; paramiko would print its own tracebacks besides.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 _KEEPALIVE_SECONDS = 15
 
 

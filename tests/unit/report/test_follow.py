@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -148,6 +149,22 @@ def test_the_table_has_a_bar_for_each_host_and_fits_a_narrow_terminal(monkeypatc
     assert "…" in lines[0]
     assert lines[-2].strip() == "and 3 more"
     assert lines[-1].rstrip().endswith("0 of 20 hosts")
+
+
+def test_a_question_stands_alone_and_the_table_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=said, force_terminal=True, width=60, color_system=None))  # fmt: skip
+    with console.told_to(lambda _: None), console.live(lambda: "TABLE"):
+        with console.asking():
+            said.truncate(0)
+            console.note("Is that the board's key?")
+            time.sleep(0.4)  # several pictures of the table
+            assert "TABLE" not in said.getvalue()
+        console.note("not printed: a word of this thread")
+        time.sleep(0.4)
+        assert "TABLE" in said.getvalue()
+    assert "Is that the board's key?" in said.getvalue()
+    assert "not printed" not in said.getvalue()
 
 
 def test_how_far_a_host_is_follows_its_words() -> None:
