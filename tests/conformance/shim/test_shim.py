@@ -125,3 +125,16 @@ def test_what_an_exec_leaves_behind_may_write_on(
     container.shim.call("kill", exec_id="", signal=9, all=False)
     container.wait()
     container.finish()
+
+
+def test_a_shim_without_a_keeper_is_nobodys_child(
+    shims: KeeperShims, image: Path, tmp_path: Path
+) -> None:
+    """Whoever asked for it would have a zombie when it ends."""
+    container = Container(KeeperShims(str(tmp_path / "none")), image, tmp_path, "sh", "-c", "exit 6")  # fmt: skip
+    found = proc.stat(container.shim_pid())
+    assert found is not None
+    assert found.parent != os.getpid()
+    container.start()
+    assert container.wait() == 6
+    container.finish()

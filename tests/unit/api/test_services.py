@@ -25,6 +25,7 @@ from pinnace.api.schema import (
     leases,
     namespaces,
     runc,
+    runtimeoptions,
     snapshots,
     tasks,
     version,
@@ -34,6 +35,7 @@ from pinnace.api.schema.types import Descriptor
 from pinnace.api.schema.wellknown import Any, Empty, FieldMask
 from pinnace.api.server import Server
 from pinnace.api.services import NAMES, table
+from pinnace.api.services.runtime import options_of
 from pinnace.daemon.config import Config
 from pinnace.daemon.daemon import Daemon
 from pinnace.daemon.log import Log
@@ -333,6 +335,16 @@ def test_waiting_with_a_deadline_and_after_the_client_left(world: World) -> None
     with pytest.raises(errors.DeadlineExceeded):
         world.call(tasks.Tasks.wait, tasks.WaitRequest(container_id="c1"), timeout=0.05)
     world.channel.stream(tasks.Tasks.wait, tasks.WaitRequest(container_id="c1")).cancel()
+
+
+def test_options_of_cri_come_as_text() -> None:
+    body = b'SystemdCgroup = true\nBinaryName = "/usr/bin/runc"\nOther = 1\n'
+    packed = Any.pack(runtimeoptions.Options(config_body=body))
+    assert options_of(packed) == {"systemd_cgroup": True, "binary_name": "/usr/bin/runc"}
+    assert options_of(Any.pack(runtimeoptions.Options(config_path="/etc/x"))) == {}
+    for wrong in (b"SystemdCgroup = 1", b"SystemdCgroup = ", b'BinaryName = "/bin/crun"', b"\xff"):
+        with pytest.raises(errors.InvalidArgument):
+            options_of(Any.pack(runtimeoptions.Options(config_body=wrong)))
 
 
 @pytest.mark.parametrize(
