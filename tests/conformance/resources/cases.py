@@ -217,6 +217,14 @@ CASES = [
         right="[ \"$(systemd-creds decrypt --name=token /etc/credstore.encrypted/demo.service/token -)\" = 'correct horse' ] && ! grep -rq 'correct horse' /etc && grep -q LoadCredentialEncrypted=token: /etc/systemd/system/demo.service.d/50-credential-token.conf",
     ),
     Case(
+        "credential-before-250",
+        lambda: Credential(unit="demo.service", credential="token", source=named("correct horse")),
+        prepare="rm /usr/bin/systemd-creds; mkdir -p /etc/systemd/system; printf '[Service]\\nExecStart=/bin/true\\n' >/etc/systemd/system/demo.service",
+        wrong="mkdir -m 700 -p /run/pinnace-credentials/demo.service; echo another >/run/pinnace-credentials/demo.service/token",
+        drift="rm /run/pinnace-credentials/demo.service/token",
+        right="[ \"$(cat /run/pinnace-credentials/demo.service/token)\" = 'correct horse' ] && [ $(stat -c %a /run/pinnace-credentials/demo.service/token) = 600 ] && [ $(stat -c %a /run/pinnace-credentials/demo.service) = 700 ] && ! grep -rq 'correct horse' /etc && grep -q LoadCredential=token: /etc/systemd/system/demo.service.d/50-credential-token.conf",
+    ),
+    Case(
         "user-password",
         lambda: User(user="web", password=named(HASH)),
         wrong="useradd -m -p '$6$old$bbbbbbbb' web",
