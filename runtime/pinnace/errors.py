@@ -54,7 +54,7 @@ class NotFound(Error):
 
 
 class ImageNotFound(NotFound):
-    """A registry does not have the image that a command is about; skopeo has an exit status for it."""
+    """A registry, or a store, does not have the image that a command is about; skopeo has an exit status for it."""
 
     exit_status = 2
 

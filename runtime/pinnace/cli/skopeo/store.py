@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pinnace.api.schema import transfertypes as types
 from pinnace.cli import images, transfer
 from pinnace.cli.client import Client, default_address
+from pinnace.errors import ImageNotFound, NotFound
 from pinnace.images.transports import base
 from pinnace.images.transports.archives import OciArchiveSource, OciArchiveTarget
 from pinnace.spec import platform as platforms
@@ -57,7 +58,10 @@ def _export(name: str, path: str) -> None:
         _client() as client,
         transfer.Exchange(client) as exchange,
     ):
-        images.get(client, name)
+        try:
+            images.get(client, name)
+        except NotFound as problem:
+            raise ImageNotFound(problem.message, hint=problem.hint) from problem
         exchange.run(
             types.ImageStore(extra_references=[types.ImageReference(name=name)]),
             types.ImageExportStream(
