@@ -66,6 +66,9 @@ def payload() -> bytes:
     root = PROJECT / "toolkit" / "agent"
     sources = {"toolkit": ""}
     for path in sorted(root.rglob("*.py")):
+        # What follows a registry is on the boards that do.
+        if path.is_relative_to(root / "follow") or path == root / "registry.py":
+            continue
         parts = path.relative_to(PROJECT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         sources[name] = path.read_text(encoding="utf-8")

@@ -51,7 +51,7 @@ def eve() -> Iterator[Registry]:
 def _wants(bench: Bench, number: int, **variables: object) -> None:
     """An inventory in which a file on the board has this number in it."""
     mirrors = json.dumps({"docker.io": [f"https://mirror{number}.example"]})
-    bench.hosts(roles="base,registry,runtime,agent", packages="tree", registry_mirrors=mirrors, follow_confirm=60, **variables)  # fmt: skip
+    bench.hosts(**{"roles": "base,registry,runtime,agent", "packages": "tree", "registry_mirrors": mirrors, "follow_confirm": 60, **variables})  # fmt: skip
 
 
 def _publish(bench: Bench) -> str:
@@ -104,11 +104,22 @@ def test_a_hostile_registry_changes_nothing(board: Bench, eve: Registry) -> None
     for why, manifest in attacks.items():
         eve.push(TAG, manifest, artifact.MANIFEST)
         assert why in board.look()
-        assert board.state() == before
+    assert board.state() == before
     assert board.reported()["refused"]
     eve.push(TAG, newest, artifact.MANIFEST)
     assert board.look() == ""
     assert not board.reported()["refused"]
+
+
+@pytest.mark.skipif(not os.environ.get("PINNACE_PULL_ALL"), reason="PINNACE_PULL_ALL=1: one release more")  # fmt: skip
+def test_while_somebody_else_is_at_work_it_waits(board: Bench) -> None:
+    _wants(board, 2, follow_confirm=61)
+    _publish(board)
+    said = board.on("exec 9>>/run/pinnace-agent.lock; flock 9; /usr/bin/python3 -I -S -B /usr/local/lib/pinnace/agent.pyz look; true")  # fmt: skip
+    assert "is provisioning this board right now" in said
+    assert "changed" not in said
+    assert "confirmed" in board.look()
+    assert board.reported()["result"] == "ok"
 
 
 def test_without_the_registry_everything_stays(board: Bench) -> None:
@@ -173,3 +184,21 @@ def test_a_rollout_that_fails_gives_back_what_was_there(board: Bench) -> None:
     assert statuses[-1] == "reverted"
     assert board.on(f"cat {_MIRROR} /etc/pinnace/follow.json") == before
     assert board.reported()["result"] == "ok"
+
+
+@pytest.mark.skipif(not os.environ.get("PINNACE_PULL_ALL"), reason="PINNACE_PULL_ALL=1: it restarts the board")  # fmt: skip
+def test_a_board_that_goes_down_before_it_found_itself_well(board: Bench) -> None:
+    _wants(board, 5)
+    _publish(board)
+    board.look()
+    before = board.on("cat /etc/pinnace/follow.json")
+    _wants(board, 5, registry_config_path="/etc/pinnace/nowhere.d")
+    board.inv("publish", "--limit", "pi", "--role", "agent")
+    board.on("systemctl start --no-block pinnace-follow.service; until grep -q confirming /var/lib/pinnace-agent/follow.json; do sleep 0.2; done")  # fmt: skip
+    assert "nowhere" in board.on("cat /etc/pinnace/follow.json")
+    board.board.stop()
+    board.board.start()
+    board.on("until ! [ -e /var/lib/pinnace-agent/armed.json ]; do sleep 1; done; systemctl stop pinnace-follow.timer")  # fmt: skip
+    assert board.on("cat /etc/pinnace/follow.json") == before
+    board.look()
+    assert board.reported()["result"] == "reverted"

@@ -141,18 +141,16 @@ class Follower:
         risky = [f"{self._config['certificates']}/", "/etc/pinnace/"]
         message = {**plan, "run": run, "confirm": float(self._config["confirm"]), "risky": risky}
         arrived = Arrived(system, {})
-        held = journal.lock(system, BY)
+        held = self._turn(run["id"])
         notes = journal.Journal(system, run)
         engine = Engine(message, system, self._event, notes)
         try:
-            confirm.refuse_another(system, run["id"])
             memory.set(phase=APPLYING)
             follows = engine.apply(lambda wanted: self._contents(registry, arrived, wanted))
         except (AgentError, OSError, RegistryError) as problem:
             said = from_os(problem) if isinstance(problem, OSError) else problem
             if isinstance(problem, RegistryError) and confirm.armed(system) is None:
-                # Nothing was changed: the next look tries again.
-                memory.set(phase="", attempts=memory.get("attempts", 1) - 1)
+                self._another_time()
                 raise
             memory.set(phase=DONE, result="failed", message=said.message, counts=engine.counts, told=False)  # fmt: skip
             raise AgentError(said.message, said.hint) from None
@@ -169,6 +167,24 @@ class Follower:
             self._say("reboot")
             system.check(["systemctl", "reboot"])
             raise SystemExit(0)
+
+    def _turn(self, run: str) -> int:
+        """The lock that keeps others out; raises :class:`AgentError` while somebody else is at work here."""
+        held = -1
+        try:
+            held = journal.lock(self._system, BY)
+            confirm.refuse_another(self._system, run)
+        except AgentError:
+            if held >= 0:
+                os.close(held)
+            self._another_time()
+            raise
+        return held
+
+    def _another_time(self) -> None:
+        """Nothing was changed: the next look tries again."""
+        phase = AGAIN if self.memory.phase == AGAIN else ""
+        self.memory.set(phase=phase, attempts=self.memory.get("attempts", 1) - 1)
 
     def _contents(
         self, registry: Registry, arrived: Arrived, wanted: list[tuple[str, int]]
