@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from toolkit.boards.system import fdt, login, network_card, raspi
+from toolkit.boards.system import fdt, login, network_card, raspi, timers
 from toolkit.boards.system.board import SystemBoard
 from toolkit.boards.system.fdt import Node, Tree
 from toolkit.boards.system.gdb import Gdb, framed
@@ -232,6 +232,12 @@ def test_the_alarm_is_set_a_little_ahead_and_the_stub_is_closed(stub: Stub, tmp_
     raspi.rewind_timer(monitor, tmp_path)
     assert "M20003018,4:d7c2adde" in stub.asked
     assert monitor.lines[-1] == "gdbserver none"
+
+
+def test_every_processor_of_four_is_told_to_look_at_its_clock(stub: Stub, tmp_path: Path) -> None:
+    timers.wake_arm64(Pretended(), tmp_path)
+    written = [packet for packet in stub.asked if packet.startswith("M")]
+    assert written == [f"M400000{low}0,4:10000000" for low in ("8", "9", "a", "b")]
 
 
 def timer(status: int, now: int, alarm: int) -> str:

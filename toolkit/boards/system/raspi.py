@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from toolkit.arch import Arch
-from toolkit.boards.system import fdt
+from toolkit.boards.system import fdt, timers
 from toolkit.boards.system.gdb import Gdb
 from toolkit.boards.system.model import NETWORK, PLAIN_PAGES, Model
 from toolkit.boards.system.qmp import Monitor
@@ -193,6 +193,7 @@ RASPI = (
         parameters=(_NO_POWER,),
         device_tree="bcm2836-rpi-2-b.dtb",
         changed_tree=change_tree,
+        after_restore=timers.wake_arm,
     ),
     Model(
         label="pi3",
@@ -214,6 +215,7 @@ RASPI = (
         parameters=(_NO_POWER, PLAIN_PAGES),
         device_tree="broadcom/bcm2837-rpi-3-b.dtb",
         changed_tree=change_tree,
+        after_restore=timers.wake_arm64,
     ),
     Model(
         label="pi4",
