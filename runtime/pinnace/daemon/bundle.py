@@ -124,7 +124,12 @@ def remove(path: str) -> None:
             mount.unmount_all(rootfs)
             os.rmdir(rootfs)
         for name in os.listdir(path):
-            os.unlink(os.path.join(path, name))
+            entry = os.path.join(path, name)
+            # What a shim of another kind made; nothing that is mounted is walked into.
+            if os.path.isdir(entry) and not os.path.islink(entry) and not os.path.ismount(entry):
+                disk.remove_tree(entry)
+            else:
+                os.unlink(entry)
         os.rmdir(path)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conformance.ctr.daemons import IMAGE
 from tests.conformance.daemon.test_tasks import until
-from tests.conformance.daemon.world import ADDRESS, World
+from tests.conformance.daemon.world import ADDRESS, World, peer
 from tests.conformance.runc.test_checkpoint import _ONE_VERSION, _PYTHONS
 from toolkit.arch import Arch
 from toolkit.arena import Arena
@@ -27,7 +27,10 @@ class Lab(World):
     criu = Path()
 
     def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), "PATH": f"{self.criu}/usr/sbin:{os.environ['PATH']}"}
+        debian = Arch.from_machine(os.uname().machine).facts.debian
+        runc = Archive("bookworm", debian).unpack(["runc"], dependencies=False)
+        path = f"{self.criu}/usr/sbin:{runc}/usr/sbin:{os.environ['PATH']}"
+        return {**super()._environment(), "PATH": path}
 
     def our_words(self, *words: str) -> list[str]:
         python = [sys.executable, "-m", "pinnace.cli.main", "ctr"]
@@ -59,9 +62,9 @@ def lab() -> Iterator[Lab]:
         yield world
 
 
-def _run(lab: Lab, name: str) -> None:
+def _run(lab: Lab, name: str, *flags: str) -> None:
     # A network namespace takes iptables or nft, which criu locks connections with.
-    lab.ok("run", "-d", "--net-host", IMAGE, name, "sh", "-c", _COUNTS)
+    lab.ok("run", "-d", "--net-host", *flags, IMAGE, name, "sh", "-c", _COUNTS)
     until(lambda: lab.count(name) > 0)
 
 
@@ -73,10 +76,11 @@ def _end(lab: Lab, name: str) -> None:
     lab.ok("containers", "rm", name)
 
 
-@pytest.mark.parametrize("ctr", ["theirs", "ours"])
+@pytest.mark.parametrize("ctr", ["theirs", "ours", "their-shim"])
 def test_a_container_goes_on_in_another(lab: Lab, ctr: str) -> None:
-    run = lab.words if ctr == "theirs" else lab.our_words
-    _run(lab, "first")
+    run = lab.our_words if ctr == "ours" else lab.words
+    shim = str(peer("1.7") / "usr/bin/containerd-shim-runc-v2")
+    _run(lab, "first", *(("--runtime", shim) if ctr == "their-shim" else ()))
     made = lab.arena.run(
         run("containers", "checkpoint", "--rw", "--image", "--task", "first", f"saved:{ctr}"),
         env=lab._environment(),

@@ -36,6 +36,8 @@ class ForeignShims:
 
     def start(self, task: Task, runtime: Runtime) -> str:
         self._logs.follow(task)
+        # Where such a shim has its runtime work, with criu's files.
+        os.makedirs(os.path.join(task.bundle, "work"), mode=0o700, exist_ok=True)
         try:
             return self._programs.start(runtime.program, task, runtime.options)
         except BaseException:
