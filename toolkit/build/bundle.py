@@ -1,6 +1,6 @@
 """The bundle: everything of ours that a board gets, as one reproducible archive.
 
-    bin/        ctr, runc, skopeo, pinnaced, containerd, pinnace-keeper
+    bin/        ctr, runc, skopeo, containerd-shim-pinnace-v2, pinnaced, containerd, pinnace-keeper
     lib/        the runtime package, its pure-Python dependencies, byte code for the board's Python
     libexec/    native helpers (doze, init, launch, pause) and the script behind the commands
     share/      the pause image, as an OCI image layout (tar); shell completion
