@@ -55,7 +55,8 @@ def test_it_is_small_and_serves_again(shims: KeeperShims, image: Path, tmp_path:
     with open(f"/proc/{container.shim_id}/smaps_rollup", encoding="ascii") as file:
         found = [int(line.split()[1]) for line in file if line.startswith("Pss:")]
     assert found[0] < _MOST_KIB
-    assert Path(f"/proc/{container.shim_id}/comm").read_text() == "pinnace-shim\n"
+    # Its name comes a moment after its program.
+    _until(lambda: Path(f"/proc/{container.shim_id}/comm").read_text() == "pinnace-shim\n")
     assert container.shim.call("pids")["pids"] == [container.pid]
     _until(lambda: _dozes(container.shim_id))
     _end(container)
