@@ -153,4 +153,6 @@ def _disk(run: Run) -> list[str]:
         return ["-blockdev", json.dumps(disk), "-device", run.model.disk]
     path = str(run.disk_socket).replace(",", ",,")
     nbd = f"file.driver=nbd,file.server.type=unix,file.server.path={path}"
-    return ["-drive", f"if=sd,driver=qcow2,{nbd}"]
+    # Linux sends a card without a cache of its own no flush, and counts on what the card has taken: without this
+    # even the disk file's own tables would wait in QEMU, and a power cut would take what the board had synced.
+    return ["-drive", f"if=sd,driver=qcow2,cache=writethrough,{nbd}"]
