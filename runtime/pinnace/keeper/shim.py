@@ -307,7 +307,10 @@ class Shim:
     def _exec(self, process: Process, streams: tuple[int, int, int]) -> create.Created:
         """Run a further process."""
         spec = dict(process.spec or {})
-        return create.exec_(self._runtime_root, self._wanted.id, spec, stdio=streams)
+        options = create.Options(oom_score_adj=_oom_score_adj())
+        return create.exec_(
+            self._runtime_root, self._wanted.id, spec, stdio=streams, options=options
+        )
 
     def do_exec(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Note a further process; :meth:`do_start` starts it."""
@@ -632,7 +635,14 @@ def _options(wanted: Mapping[str, Any]) -> create.Options:
         cgroup_manager="systemd" if wanted.get("systemd_cgroup") else "",
         pivot=not wanted.get("no_pivot_root"),
         keyring=not wanted.get("no_new_keyring"),
+        oom_score_adj=_oom_score_adj(),
     )
+
+
+def _oom_score_adj() -> int:
+    """For what no configuration says it of: the kernel is not to spare a container as it spares its shim."""
+    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
+        return max(0, int(file.read()))
 
 
 def main(argv: list[str]) -> int:

@@ -52,6 +52,8 @@ class Options(NamedTuple):
     ignore_paused: bool = False
     spec: dict[str, Any] | None = None
     """What ``runtime.read`` gave of that configuration, from who has read it already."""
+    oom_score_adj: int | None = None
+    """For a process whose configuration has none; otherwise it has its creator's."""
 
 
 DEFAULTS = Options()
@@ -132,6 +134,7 @@ class _Creation:
         self.privileges = privileges
         self.cgroup: cgroups.Cgroup | None = None
         self.net_devices: list[Any] = []
+        self.oom_score_adj: int | None = None
         self.terminal: int | None = None
         self.stage_one = 0
 
@@ -151,6 +154,7 @@ class _Creation:
         launch.plan, launch.listener, launch.cgroup = self.plan, listener, self.cgroup
         launch.preserved = options.preserve_fds
         launch.pivot, launch.keyring = options.pivot, options.keyring
+        self.oom_score_adj = self.spec["process"].get("oomScoreAdj", options.oom_score_adj)
         launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
         launch.entry = entry = self.cgroup.entry() if self.cgroup else None
         try:
@@ -232,7 +236,7 @@ class _Creation:
         self.state.start_time = found.start_time if found else 0
         if self.cgroup is not None and not is_inside:
             self.cgroup.join_unified(pid)
-        _set_oom_score(pid, self.spec["process"].get("oomScoreAdj"))
+        _set_oom_score(pid, self.oom_score_adj)
 
     def _give_net_devices(self) -> None:
         if self.net_devices:
@@ -482,7 +486,8 @@ class _Joining:
                     pid = int(record["pid"])
                     if self.state.cgroup_path and not record["inside"]:
                         limits.join_beside(self.state, pid, self.options.cgroup)
-                    _set_oom_score(pid, self.process.get("oomScoreAdj"))
+                    score = self.process.get("oomScoreAdj", self.options.oom_score_adj)
+                    _set_oom_score(pid, score)
                     channel.send({"joined": True})
                 elif "terminal" in record:
                     terminal = fds[0]
