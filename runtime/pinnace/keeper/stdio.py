@@ -408,10 +408,11 @@ class FifoCopy(Copy):
         try:
             self._data = self._data[os.write(self._target, self._data) :]
         except BlockingIOError:
-            self.release()
+            pass
         except BrokenPipeError:
             self._data = b""  # nobody reads
-        if self._data:
+        if self._data:  # no room for all of it
+            self.release()
             self._wait_for_room()
         elif self._reader < 0:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC

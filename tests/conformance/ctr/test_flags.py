@@ -33,7 +33,7 @@ def test_a_user_namespace_and_files_that_belong_to_it(daemon: Daemon) -> None:
         ("--apparmor-default-profile x", "use --apparmor-profile"),
         ("--uidmap 0:1:1", "give both"),
         ("--uidmap a:b --gidmap 0:1:1", "INSIDE:OUTSIDE:COUNT is expected"),
-        ("--runc-binary crun", "this daemon runs containers itself"),
+        ("--runc-binary crun", "this shim runs containers itself"),
     ],
 )
 def test_a_flag_that_cannot_work_is_refused_in_one_line(

@@ -69,14 +69,16 @@ def test_output_of_an_ended_process_waits_for_a_late_reader(tmp_path: Path, loop
     stdio.close()
 
 
-def test_output_that_nobody_reads_never_blocks(tmp_path: Path, loop: Loop) -> None:
+@pytest.mark.parametrize("size", [65536, 4096, 5000], ids=["a FIFO's", "a page's", "no page's"])
+def test_output_that_nobody_reads_never_blocks(tmp_path: Path, loop: Loop, size: int) -> None:
+    """Whatever the last write before the FIFO is full leaves over: a part of it may have had room."""
     path = _fifo(tmp_path, "out")
     stdio = Stdio(loop, {"stdout": path})
     _, stdout, _ = stdio.open()
     os.set_blocking(stdout, False)
     sent = 0
     while sent < 10 << 20:
-        sent += os.write(stdout, b"x" * 65536)
+        sent += os.write(stdout, b"x" * size)
         for _ in range(3):
             _turn(loop, 0)
     late = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
