@@ -226,10 +226,10 @@ CASES = [
     ),
     Case(
         "user-password",
-        lambda: User(user="web", password=named(HASH)),
-        wrong="useradd -m -p '$6$old$bbbbbbbb' web",
-        drift="usermod -p '!' web",
-        right=f"[ \"$(getent shadow web | cut -d: -f2)\" = '{HASH}' ] && [ $(stat -c %a /etc/shadow) = 640 ]",
+        lambda: User(user="ann", password=named(HASH)),
+        wrong="useradd -m -p '$6$old$bbbbbbbb' ann",
+        drift="usermod -p '!' ann",
+        right=f"[ \"$(getent shadow ann | cut -d: -f2)\" = '{HASH}' ] && [ $(stat -c %a /etc/shadow) = 640 ]",
     ),
     Case(
         "group",
