@@ -108,7 +108,7 @@ STORIES: dict[str, tuple[Row, ...]] = {
         "images label registry.lab/other:1",
         "images label nope a=b",
         "images ls",
-        Row("images export {tmp}/out.tar {image.name}", progress=True),
+        Row("images export {tmp}/out.tar {image.name}", progress=True, archive="{tmp}/out.tar"),
         Row("images export {tmp}/none.tar nope", progress=True),
         Row("images export {tmp}/none.tar", progress=True),
         "images rm registry.lab/other:1 nope",

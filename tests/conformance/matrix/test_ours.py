@@ -40,7 +40,8 @@ def unexplained(row: Row, ours: Seen, theirs: Seen) -> list[str]:
     lines = difflib.unified_diff(_lines(ours), _lines(theirs), lineterm="", n=0)
     differing = [it for it in lines if not it.startswith(("---", "+++", "@@"))]
     new = [it for it in differing if not any(k.explains(row.words, it[1:]) for k in OF_OUR_CTR)]
-    return [f"ctr {row.words}", *(f"  {it}" for it in new)] if new else []
+    said = [f"  ({side.err.strip()})" for side in (ours, theirs) if side.err]
+    return [f"ctr {row.words}", *(f"  {it}" for it in new), *said] if new else []
 
 
 def _lines(seen: Seen) -> list[str]:
