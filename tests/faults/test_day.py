@@ -7,19 +7,17 @@ the first part against the end.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.daemon_load import Cycle, Load
+from tests.faults.daemon_cycles import cycles
 from tests.faults.test_daemon_killed import CONNECTIONS, Stack, until
 from toolkit.arena import Arena
 
 pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.timeout(0)]
 CYCLES = int(os.environ.get("PINNACE_DAY_CYCLES", "60"))
 _WARM_UP = min(1000, CYCLES // 3)
-_CLIENTS = 4
 _GROWTH = 1.05 if CYCLES >= 2000 else 1.25
 """Of memory, as a factor; a short day sees what is only there once (services that are loaded at their first call)."""
 
@@ -52,32 +50,11 @@ def _has_at_most(found: tuple[int, int], allowed: tuple[int, int]) -> bool:
     return found[0] <= allowed[0] + CONNECTIONS and found[1] <= allowed[1]
 
 
-def _cycles(stack: Stack, count: int, part: str) -> None:
-    """Run that many containers, from their record to the removal of everything, by a few clients."""
-    load = Load(stack.client, stack.arena, stack.parent, set())
-
-    def work(worker: int) -> None:
-        client = stack.client()
-        for number in range(count // _CLIENTS):
-            cycle = Cycle(client, stack.arena, f"c-{part}-{worker}-{number}", stack.parent)
-            load.run(cycle)
-            cycle.close()
-        client.close()
-
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(_CLIENTS)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert not load.problems
-    assert load.right >= count // _CLIENTS * _CLIENTS
-
-
 def test_a_day_leaves_the_daemon_as_it_was(stack: Stack) -> None:
-    _cycles(stack, _WARM_UP, "first")
+    cycles(stack, _WARM_UP, "c-first")
     until(lambda: not stack.left(), "everything is gone")
     before = Size(stack)
-    _cycles(stack, CYCLES - _WARM_UP, "day")
+    cycles(stack, CYCLES - _WARM_UP, "c-day")
     until(lambda: not stack.left(), "everything is gone")
     # Threads and connections of the last calls go a little later.
     until(lambda: _has_at_most(stack.descriptors(), before.descriptors), "as few descriptors")

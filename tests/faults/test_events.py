@@ -17,13 +17,13 @@ from pinnace.api.schema import events
 from pinnace.api.schema.eventservice import Events, PublishRequest, SubscribeRequest
 from pinnace.api.schema.wellknown import Any as AnyMessage
 from pinnace.errors import Error
-from tests.faults.daemon_load import Cycle, Load
+from tests.faults.daemon_cycles import cycles
 from tests.faults.test_daemon_killed import Stack, until
 from toolkit.arena import Arena
 
 pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.timeout(0)]
 CYCLES = int(os.environ.get("PINNACE_EVENTS_CYCLES", "24"))
-_CLIENTS, _SUBSCRIBERS = 4, 8
+_SUBSCRIBERS = 8
 _HELLO = "/test/hello"
 _LAST = "/containers/delete"
 _LIFE = (
@@ -91,23 +91,7 @@ def test_every_subscriber_is_told_everything_in_one_order(stack: Stack) -> None:
     subscribers = [Subscriber(stack) for _ in range(_SUBSCRIBERS)]
     # Each is there once it hears of something.
     until(lambda: _heard(stack, subscribers), "all listen")
-    load = Load(stack.client, stack.arena, stack.parent, set())
-
-    def work(worker: int) -> None:
-        client = stack.client()
-        for number in range(CYCLES // _CLIENTS):
-            cycle = Cycle(client, stack.arena, f"c-{worker}-{number}", stack.parent)
-            load.run(cycle)
-            cycle.close()
-        client.close()
-
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(_CLIENTS)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert not load.problems
-    count = CYCLES // _CLIENTS * _CLIENTS
+    count = cycles(stack, CYCLES, "c")
     until(lambda: all(each.ended >= count for each in subscribers), "all were told of the last")
     told = [[event for event in each.told if event[0] != _HELLO] for each in subscribers]
     shortest = min(map(len, told))
