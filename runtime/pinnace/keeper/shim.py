@@ -24,6 +24,7 @@ from pinnace.errors import (
     Unimplemented,
 )
 from pinnace.keeper import checkpoints, cold, doze, sockets
+from pinnace.keeper.connection import Connection
 from pinnace.keeper.loop import READ, WRITE, Loop
 from pinnace.keeper.process import (
     CREATED,
@@ -34,7 +35,7 @@ from pinnace.keeper.process import (
     record_exit,
     status_of,
 )
-from pinnace.keeper.protocol import MAX_FRAME, VERSION, Receiver, pack
+from pinnace.keeper.protocol import VERSION
 from pinnace.keeper.stdio import Stdio
 from pinnace.linux import sealed
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 _SIGKILL = 9
 _END_SECONDS = 10.0
-_MAX_UNSENT = 2 * MAX_FRAME
 _LONELY_SECONDS = 20.0
 """How long a shim without a container waits for somebody: a daemon that was killed after asking for it never comes."""
 
@@ -556,63 +556,6 @@ class Shim:
 
 def _error(number: object, status: int, message: str) -> dict[str, Any]:
     return {"id": number, "error": {"status": status, "message": message}}
-
-
-class Connection:
-    """A daemon, most likely."""
-
-    __slots__ = ("_loop", "_unsent", "receiver", "sock", "subscribed")
-
-    def __init__(self, sock: socket.socket, loop: Loop) -> None:
-        self._loop = loop
-        self._unsent = bytearray()
-        self.sock = sock
-        self.receiver = Receiver(sock)
-        self.subscribed = False
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request or an answer is half through."""
-        return bool(self._unsent or self.receiver.is_busy)
-
-    def receive(self) -> tuple[list[Any], bool]:
-        """The requests that are here now, and whether the peer has hung up. Raises InvalidArgument for nonsense."""
-        return self.receiver.receive()
-
-    def close(self) -> None:
-        self.receiver.close_fds()
-        self.sock.close()
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Send a message; see :meth:`push`."""
-        self.push(pack(message))
-
-    def push(self, data: bytes) -> None:
-        """Send as much as fits and the rest later; a frame is never left half sent.
-
-        A container decides how long some answers are (its processes), and a peer when it reads.
-        One that is gone gets nothing, one that reads nothing at all is cut off: both ask for the
-        state when they are back.
-        """
-        self._unsent += data
-        self.flush()
-        if len(self._unsent) > _MAX_UNSENT:
-            try:
-                self.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # gone already; the loop sees that and closes
-
-    def flush(self) -> None:
-        """Send what the socket takes now, and have the loop say when it takes more."""
-        try:
-            while self._unsent:
-                del self._unsent[: self.sock.send(self._unsent)]
-        except BlockingIOError:
-            self._loop.change(self.sock.fileno(), READ | WRITE)
-        except OSError:
-            self._unsent.clear()
-        if not self._unsent:
-            self._loop.change(self.sock.fileno(), READ)
 
 
 def _peer_uid(sock: socket.socket) -> int:

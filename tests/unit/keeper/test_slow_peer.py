@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from pinnace.keeper.connection import Connection
 from pinnace.keeper.loop import READ, Loop
 from pinnace.keeper.protocol import Receiver
-from pinnace.keeper.shim import Connection
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_an_answer_larger_than_the_socket_takes_arrives_whole(loop: Loop) -> Non
 
 
 def test_a_peer_that_never_reads_is_cut_off(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinnace.keeper.shim._MAX_UNSENT", 1 << 20)
+    monkeypatch.setattr("pinnace.keeper.connection._MAX_UNSENT", 1 << 20)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setblocking(False)

@@ -18,8 +18,9 @@ from pinnace.api.taskshim import methods
 from pinnace.api.taskshim.publisher import Publisher
 from pinnace.errors import Error, InvalidArgument, Unimplemented
 from pinnace.keeper import cold, sockets
+from pinnace.keeper.connection import Connection
 from pinnace.keeper.process import STOPPED
-from pinnace.keeper.shim import Connection, Shim, Wanted, parse, settle
+from pinnace.keeper.shim import Shim, Wanted, parse, settle
 
 if TYPE_CHECKING:
     import socket
