@@ -293,10 +293,15 @@ class EmulatedBoard(Board):
             if not self.is_running:
                 log = self.config.console.read_text(errors="replace")
                 raise PinnaceError(f"{self.name} did not start: {last_line(log)}")
-            done = subprocess.run(
-                [*self.ssh_command()[:-1], "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", self.ssh_command()[-1], "true"],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+            try:
+                done = subprocess.run(
+                    [*self.ssh_command()[:-1], "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", self.ssh_command()[-1], "true"],
+                    stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                    timeout=max(1.0, deadline - time.monotonic()),
+                )  # fmt: skip
+            except subprocess.TimeoutExpired:
+                problem = "a login is taken, and then nothing happens"
+                break
             if done.returncode == 0:
                 return
             problem = last_line(done.stderr)
