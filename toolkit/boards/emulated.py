@@ -294,8 +294,10 @@ class EmulatedBoard(Board):
                 log = self.config.console.read_text(errors="replace")
                 raise PinnaceError(f"{self.name} did not start: {last_line(log)}")
             try:
+                # By itself it would outlive us, and the board, when both are ended meanwhile.
+                lively = ["-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=3"]
                 done = subprocess.run(
-                    [*self.ssh_command()[:-1], "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", self.ssh_command()[-1], "true"],
+                    [*self.ssh_command()[:-1], "-o", "BatchMode=yes", "-o", "ConnectTimeout=3", *lively, self.ssh_command()[-1], "true"],
                     stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                     timeout=max(1.0, deadline - time.monotonic()),
                 )  # fmt: skip
