@@ -44,6 +44,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.user_properties.append((report.TEST, item.nodeid))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test said that failed and passed when it was run again: a defect still, of ours or of a peer."""
+    for again in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"{again.nodeid} (run again)", sep="_")
+        terminalreporter.line(again.longreprtext)
+
+
 def _named_board(item: pytest.Item) -> str:
     """The kind of board among a test's parameters, for tests that start and stop boards themselves."""
     if item.get_closest_marker("emulated") is None:

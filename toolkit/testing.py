@@ -22,6 +22,8 @@ BOARDS = ("emu-armv6l", "sys-arm64")
 """The boards of every full run: one of each tier, the weakest processor and the truest machine among them."""
 
 _FAST = ["tests/unit", "tests/property"]
+_AGAIN = ["--reruns", "1", "-rR"]
+"""What fails beside real peers is run once more, and told; what is fast is also certain, and gets one chance."""
 _PACKAGES = [
     "debian-archive-keyring",
     "e2fsprogs",
@@ -110,7 +112,7 @@ def _pytest(*, fast: bool, only: str, all_boards: bool) -> int:
         sys.executable,
         "-m",
         "pytest",
-        *(_FAST if fast else ["--boards", "all" if all_boards else ",".join(BOARDS)]),
+        *(_FAST if fast else [*_AGAIN, "--boards", "all" if all_boards else ",".join(BOARDS)]),
         *(["-k", only] if only else []),
     ]
     environment = dict(os.environ)

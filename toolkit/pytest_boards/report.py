@@ -38,9 +38,9 @@ class Ledger:
         self._rows: dict[tuple[str, str], Row] = {}
 
     def add(self, report: pytest.TestReport) -> None:
-        """Take what a report says, if it is of a test that takes a board."""
+        """Take what a report says, if it is of a test that takes a board; of one that is run again, the last time."""
         facts = dict(report.user_properties)
-        if TEST not in facts:
+        if TEST not in facts or report.outcome not in OUTCOMES:
             return
         test, board = str(facts[TEST]), str(facts[BOARD])
         group = str(facts.get(GROUP, test.partition("::")[0]))

@@ -29,6 +29,8 @@ _REQUEST_SECONDS = 10.0
 _MAX_SESSIONS = 512
 _QUIET_MILLISECONDS = 50.0
 """Without anything to do for so long, a spare is made, so that it takes no time from a command that just began."""
+_LEARN_SECONDS = 1.0
+"""What a command wanted is imported after so long at the latest, however busy the keeper is."""
 _SPARE_SECONDS = 30.0
 """How long after a command there is a spare for the next one: its 4 MB are not held while nobody comes."""
 _CREDENTIALS = struct.Struct("3i")
@@ -91,6 +93,7 @@ class Keeper:
         self._rehearse = rehearse
         self._lesson = lesson
         self._lessons: set[str] = set()
+        self._learn_by = 0.0
         self._spare: Spare | None = None
         self._spare_until = 0.0
         self._poll = select.poll()
@@ -108,8 +111,9 @@ class Keeper:
         """Serve until SIGTERM. Commands and shims that run go on."""
         while not self._stopping:
             ready = self._poll.poll(self._patience())
-            if not ready:
+            if not ready or time.monotonic() >= self._learn_by:
                 self._learn()
+            if not ready:
                 self._keep_spare()
                 self._dismiss_idle()
             for fd, _ in ready:
@@ -140,6 +144,8 @@ class Keeper:
 
     def _learn(self) -> None:
         """Import what commands have asked for: the next ones find it. A spare from before is of no use any more."""
+        if not self._lessons:
+            return
         lessons = [name for name in self._lessons if name not in sys.modules]
         self._lessons.clear()
         for name in lessons:
@@ -246,11 +252,18 @@ class Keeper:
         if self._refuses(request.argv):
             raise InvalidArgument("this command has to be a child of its caller")
         self._spare_until = time.monotonic() + _SPARE_SECONDS
-        self._lessons |= {self._lesson(request.argv)} - {""}
+        self._note_lesson(self._lesson(request.argv))
         session.pid = pid = self._run(request, frame, fds)
         session.receiver.close_fds()
         self._children[pid] = session
         session.say({"pid": pid})
+
+    def _note_lesson(self, name: str) -> None:
+        if not name or name in sys.modules:
+            return
+        if not self._lessons:
+            self._learn_by = time.monotonic() + _LEARN_SECONDS
+        self._lessons.add(name)
 
     def _run(self, request: command.Request, frame: dict[str, Any], fds: list[int]) -> int:
         """Have the spare run a command, or fork now; the process id."""
