@@ -4,7 +4,7 @@ A pull runs on an ext4 whose block writes are recorded (:mod:`tests.faults.block
 as a cut would have left it at many moments, mounted (which replays ext4's journal), and the store is checked
 whole. Run by ``test_power_cut.py``, or by hand:
 
-    unshare --mount python -m tests.faults.power_cuts CUTS [SEED]
+    PYTHONPATH=.:runtime unshare --mount python -m tests.faults.power_cuts CUTS [SEED]
 
 It needs a mount namespace of its own: a copy of a mount in anybody else's would keep the disk of the last cut
 in use while the next is made.
