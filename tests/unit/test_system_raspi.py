@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from toolkit.boards.system import fdt, login, network_card, raspi, timers
+from toolkit.boards.system import fdt, login, network_card, raspi, supervisor, timers
 from toolkit.boards.system.board import SystemBoard
 from toolkit.boards.system.fdt import Node, Tree
 from toolkit.boards.system.gdb import Gdb, framed
 from toolkit.boards.system.launch import Run
-from toolkit.boards.system.qmp import Monitor
+from toolkit.boards.system.qmp import Monitor, Silence
 from toolkit.errors import PinnaceError
 
 
@@ -90,6 +90,59 @@ def test_a_pi_4_has_a_port_that_devices_can_be_plugged_into() -> None:
     port = tree.compatible("brcm,bcm2835-usb")
     assert port.strings("dr_mode") == ["host"]
     assert not [name for name in port.properties if name.startswith("g-")]
+
+
+def test_the_card_of_a_pi_4_is_where_qemu_puts_it() -> None:
+    tree = board()
+    tree.node("/soc").children["mmc@7e340000"] = node("brcm,bcm2711-emmc2", status=b"okay\0")
+    raspi.with_card_on_wifi_sdhci(tree)
+    sdhci = tree.compatible("brcm,bcm2835-sdhci")
+    assert sdhci.strings("status") == ["okay"]
+    assert "mmc-pwrseq" not in sdhci.properties
+    assert tree.compatible("brcm,bcm2711-emmc2").strings("status") == ["disabled"]
+
+
+def test_no_driver_of_a_pi_4_reads_registers_that_qemu_lacks() -> None:
+    tree = board()
+    block = {
+        "clock@7ef00000": node("brcm,brcm2711-dvp"),
+        "interrupt-controller@7ef00100": node("brcm,bcm2711-l2-intc brcm,l2-intc"),
+        "i2c@7ef04500": node("brcm,bcm2711-hdmi-i2c"),
+        "i2c@7ef09500": node("brcm,bcm2711-hdmi-i2c"),
+    }
+    tree.node("/soc").children.update(block)
+    raspi.without_display_of_pi4(tree)
+    assert {one.properties["status"] for one in block.values()} == {b"disabled\0"}
+
+
+class Port(Monitor):
+    """QEMU's monitor of a machine whose driver of the USB host starts while somebody waits for its end."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self._configurations = iter((0x00, 0x30, 0x31))
+        self._silent = 3
+
+    def human(self, line: str) -> str:
+        assert line == "xp /1xw 0xfe980008"
+        return f"00000000fe980008: 0x{next(self._configurations):08x}\r\n"
+
+    def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        self.did.append(command)
+
+    def wait_for(self, event: str, seconds: float) -> dict[str, Any]:
+        self._silent -= 1
+        if self._silent < 0:
+            assert seconds == float("inf")
+            return {"event": event}
+        assert seconds < 2
+        raise Silence("QEMU does not answer")
+
+
+def test_the_card_of_a_booting_machine_comes_when_its_usb_host_takes_interrupts() -> None:
+    port, run = Port(), Run("pi4", "", "", "", "", 22)
+    assert supervisor._shutdown(run, "", port) == {"event": "SHUTDOWN"}
+    assert port.did == ["device_add"]
 
 
 class Board(SystemBoard):

@@ -42,6 +42,7 @@ class Model:
         disk, network: the words after ``-device`` for the two; an empty ``disk`` is a card in the slot.
         late_network: whether the network card cannot be in a snapshot: it is plugged in after a boot or
             restore, and taken out before the machine is kept.
+        usb_host: where the registers of the USB host (DWC2) are that a late network card is plugged into.
         boot_seconds: how long a boot may take before it counts as one that hangs; a loaded machine is slow.
         parameters: kernel parameters in the first ``cmdline.txt``, besides root and console.
         device_tree: the name of the device tree in the kernel's package; empty where QEMU makes one.
@@ -68,6 +69,7 @@ class Model:
     disk: str = f"virtio-blk-device,drive={DISK}"
     network: str = f"virtio-net-device,netdev={NETWORK}"
     late_network: bool = False
+    usb_host: int = 0
     boot_seconds: int = 600
     parameters: tuple[str, ...] = ()
     device_tree: str = ""

@@ -8,6 +8,7 @@ channel had one which went well.
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,21 @@ done
 sync
 echo {mark} >/dev/console'
 """
+
+
+_AHB_CONFIGURATION = 0x08
+"""Offset of DWC2's register GAHBCFG, whose lowest bit lets the host interrupt the processor."""
+
+
+def host_listens(monitor: Monitor, registers: int) -> bool:
+    """Whether the system's driver of the USB host at the physical address ``registers`` takes interrupts.
+
+    A card that was there before is not always found: QEMU forgets that it was plugged in when the port is reset, and
+    on a busy machine one processor may reset the port before another one has taken the interrupt for the card.
+    """
+    said = monitor.human(f"xp /1xw {registers + _AHB_CONFIGURATION:#x}")
+    found = re.search(r": 0x([0-9a-f]{8})\b", said)
+    return found is not None and bool(int(found[1], 16) & 1)
 
 
 def plug_in(monitor: Monitor, device: str) -> None:

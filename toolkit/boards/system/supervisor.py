@@ -69,7 +69,7 @@ def _boot(run: Run, server: socket.socket, incoming: str) -> str:
                 run.own_monitor, seconds=_START_SECONDS, alive=lambda: qemu.poll() is None
             ) as monitor:
                 _begin(run, incoming, monitor)
-                return _reason(run, monitor, qemu)
+                return _reason(_shutdown(run, incoming, monitor), qemu)
         except PinnaceError:
             with suppress(subprocess.TimeoutExpired):
                 qemu.wait(5)
@@ -100,16 +100,16 @@ def _serve(run: Run, server: socket.socket, cache: disk.WriteCache, qemu: subpro
 
 def _begin(run: Run, incoming: str, monitor: Monitor) -> None:
     """Bring a restored machine to where it was, and let it go on."""
+    if not incoming:
+        return
     model = run.model
-    if incoming:
-        migrate(monitor, "migrate-incoming", Path(incoming), _RESTORE_SECONDS)
-        if model.after_restore:
-            model.after_restore(monitor, Path(run.folder))
+    migrate(monitor, "migrate-incoming", Path(incoming), _RESTORE_SECONDS)
+    if model.after_restore:
+        model.after_restore(monitor, Path(run.folder))
     if model.late_network and not run.alone:
         network_card.plug_in(monitor, model.network)
-    if incoming:
-        monitor.execute("cont")
-        run.ready.touch()
+    monitor.execute("cont")
+    run.ready.touch()
 
 
 def migrate(monitor: Monitor, command: str, file: Path, seconds: float) -> None:
@@ -128,22 +128,27 @@ def migrate(monitor: Monitor, command: str, file: Path, seconds: float) -> None:
     raise PinnaceError(f"{command} of {file} took longer than {seconds:.0f} s")
 
 
-def _reason(run: Run, monitor: Monitor, qemu: subprocess.Popen[bytes]) -> str:
-    """Wait for the machine's end, however long it runs; why it ended."""
-    event = _shutdown(run, monitor)
+def _reason(event: dict[str, Any], qemu: subprocess.Popen[bytes]) -> str:
+    """Why the machine ended, as the ``event`` has it; QEMU ends with it."""
     with suppress(subprocess.TimeoutExpired):
         qemu.wait(30)
     return str(event["data"]["reason"])
 
 
-def _shutdown(run: Run, monitor: Monitor) -> dict[str, Any]:
-    tend = run.model.tend
+def _shutdown(run: Run, incoming: str, monitor: Monitor) -> dict[str, Any]:
+    """Wait for the machine's end, however long it runs, and see to what it needs until then."""
+    model, folder = run.model, Path(run.folder)
+    plugged = bool(incoming) or run.alone or not model.late_network
     while True:
+        busy = model.tend is not None or not plugged
         try:
-            return monitor.wait_for("SHUTDOWN", _TEND_SECONDS if tend else float("inf"))
+            return monitor.wait_for("SHUTDOWN", _TEND_SECONDS if busy else float("inf"))
         except Silence:
-            if tend:
-                tend(monitor, Path(run.folder))
+            if not plugged and network_card.host_listens(monitor, model.usb_host):
+                network_card.plug_in(monitor, model.network)
+                plugged = True
+            if model.tend:
+                model.tend(monitor, folder)
 
 
 def _complaints(qemu: subprocess.Popen[bytes]) -> None:
