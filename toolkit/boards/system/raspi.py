@@ -76,8 +76,9 @@ def change_tree_of_pi4(source: Path, target: Path) -> None:
     without_power_domains(tree)
     without_radio(tree)
     without_display(tree)
+    without_display_of_pi4(tree)
     with_usb_host(tree)
-    with_plain_card(tree)
+    with_card_on_wifi_sdhci(tree)
     target.write_bytes(fdt.dump(tree))
 
 
@@ -125,12 +126,23 @@ def with_card_on_sdhci(tree: fdt.Tree) -> None:
     sdhci.properties.pop("mmc-pwrseq", None)
 
 
-def with_plain_card(tree: fdt.Tree) -> None:
-    """Let the card of a Pi 4 have its power: the regulators are the firmware's, which QEMU has not."""
-    controller = tree.compatible("brcm,bcm2711-emmc2")
-    for name in ("vqmmc-supply", "vmmc-supply"):
-        del controller.properties[name]
-    tree.compatible("brcm,bcm2835-sdhci").set_strings("status", "disabled")
+def without_display_of_pi4(tree: fdt.Tree) -> None:
+    """Take away the HDMI block's clocks, interrupts and buses: reading a register that QEMU lacks ends the kernel."""
+    for compatible in ("brcm,l2-intc", "brcm,brcm2711-dvp", "brcm,bcm2711-hdmi-i2c"):
+        for node in tree.all_compatible(compatible):
+            node.set_strings("status", "disabled")
+
+
+def with_card_on_wifi_sdhci(tree: fdt.Tree) -> None:
+    """Look for the card of a Pi 4 at the controller that its Wi-Fi has (SDHCI): QEMU puts it there.
+
+    The board's own controller of the card, EMMC2, is there in QEMU, and nothing is connected to it.
+    """
+    tree.compatible("brcm,bcm2711-emmc2").set_strings("status", "disabled")
+    sdhci = tree.compatible("brcm,bcm2835-sdhci")
+    sdhci.set_strings("status", "okay")
+    sdhci.properties["non-removable"] = b""
+    sdhci.properties.pop("mmc-pwrseq", None)
 
 
 def with_usb_host(tree: fdt.Tree) -> None:
