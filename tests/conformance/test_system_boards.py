@@ -148,7 +148,8 @@ def test_a_power_cut_loses_what_was_not_synced_and_keeps_what_was(board: SystemB
     said = (board.console.parent / "supervisor.log").read_text()
     lost = re.search(r"the power was cut: (\d+) unflushed blocks are lost", said)
     assert lost is not None
-    assert int(lost[1]) > 0
+    # A card in a Raspberry Pi machine's slot has no flush, so every write that it took is for good.
+    assert bool(board.model.disk) == (int(lost[1]) > 0)
     board.start()
     assert on(board, "sha256sum < synced") == expected
     assert on(board, "stat -c %s unsynced 2>/dev/null || echo 0") == "0"
