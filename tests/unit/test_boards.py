@@ -316,6 +316,9 @@ def test_a_record_of_a_process_that_is_gone_is_stale(
     machine.write(alive)
     (tmp_path / "board-half.json").write_text('{"id": ')  # a machine that went down in between
     assert [one.alive for one in machine.records()] == [True]
+    assert machine.record(alive.id) == alive
+    assert machine.record("half") is None
+    assert machine.record("nobody") is None
     machine.write(record(os.getpid(), 1))  # the pid is another process now
     assert [one.alive for one in machine.records()] == [False]
     assert alive.link == "pnb10"

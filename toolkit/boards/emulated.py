@@ -122,7 +122,7 @@ class EmulatedBoard(Board):
         return path
 
     def _record(self) -> machine.Record | None:
-        return next((one for one in machine.records() if one.id == self.id), None)
+        return machine.record(self.id)
 
     # -- what can be done with it --------------------------------------------------------------
 

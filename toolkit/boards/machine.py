@@ -72,9 +72,20 @@ def records() -> list[Record]:
     return [record for _, record in sorted(found, key=lambda pair: pair[0])]
 
 
+def record(board_id: str) -> Record | None:
+    """The record of one board. Needs no root."""
+    with suppress(FileNotFoundError, ValueError, TypeError):
+        return Record(**json.loads(_path(board_id).read_text()))
+    return None
+
+
+def _path(board_id: str) -> Path:
+    return RUN / f"board-{board_id}.json"
+
+
 def write(record: Record) -> None:
     """Keep ``record``; replaces one of the same board."""
-    path = RUN / f"board-{record.id}.json"
+    path = _path(record.id)
     scratch = path.with_suffix(".new")
     scratch.write_text(json.dumps(asdict(record)))
     os.replace(scratch, path)
@@ -96,7 +107,7 @@ def release(record: Record) -> None:
             os.kill(record.launcher, signal.SIGKILL)
     cgroups.remove(record.id)
     network.unplug(record.link)
-    (RUN / f"board-{record.id}.json").unlink(missing_ok=True)
+    _path(record.id).unlink(missing_ok=True)
 
 
 def settle(starting: list[tuple[Arch, Path]] | None = None) -> None:

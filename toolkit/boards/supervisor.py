@@ -38,7 +38,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with machine.locked():  # whoever started this process holds the lock until the record is there
-        [record] = [one for one in machine.records() if one.id == board_id]
+        record = machine.record(board_id)
+    assert record is not None
     try:
         with config.console.open("ab", buffering=0) as console:
             while _boot(config, record, console) == -signal.SIGHUP:

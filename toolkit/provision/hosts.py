@@ -15,6 +15,8 @@ from toolkit.inventory.settings import Target
 
 # One machine's mounts, emulators and links: boards are made one after the other.
 _starting = threading.Lock()
+_answered: set[str] = set()
+"""Boards that took a login from this process: a connection finds out soon enough when one no longer does."""
 
 
 def check(target: Target) -> None:
@@ -31,9 +33,11 @@ def prepare(target: Target, known: KnownHosts, *, yes: bool) -> Target:
     if not target.board:
         return target
     board = boards.get(target.board)
-    # One that runs is only looked at; when it does not answer, that is no reason for others to wait.
-    with nullcontext() if board.is_running else _starting:
-        board.ensure_started(yes=yes)
+    if not (board.is_running and board.name in _answered):
+        # One that runs is only looked at; when it does not answer, that is no reason for others to wait.
+        with nullcontext() if board.is_running else _starting:
+            board.ensure_started(yes=yes)
+        _answered.add(board.name)
     port = board.ssh_port
     # A port other than SSH's own is part of the name that a key is known by (sshd(8)).
     name = board.address if port == 22 else f"[{board.address}]:{port}"
