@@ -51,12 +51,12 @@ class Followers:
 
     def apply(self, host: str, say: Say) -> Applied:
         """Move the host's tag, and wait until it took the release on."""
-        chosen = self._hosts[host]
+        chosen, works = self._hosts[host], self.probe(host)
         with self._asking:
             self._before[host] = releases.current(self._registry, chosen.settings.follow, tag_of(chosen))  # fmt: skip
         found = self._move(host, self._pushed, say)
         counts = dict(found.document.get("counts") or {})
-        return Applied(counts, str(found.document.get("run") or ""))
+        return Applied(counts, str(found.document.get("run") or ""), works)
 
     def revert(self, host: str, say: Say) -> None:
         """What it had before, signed anew: boards take on nothing older than what they saw."""

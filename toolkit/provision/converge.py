@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from roles.context import Board, Lab, Release
@@ -23,7 +23,7 @@ from toolkit.plan.compile import compile_plan
 from toolkit.plan.model import Plan
 from toolkit.provision import bootstrap, hosts, known, status
 from toolkit.provision.confirm import SECONDS, confirm, new_run
-from toolkit.provision.health import Health
+from toolkit.provision.health import Health, look
 from toolkit.provision.journal import Recorder
 from toolkit.provision.report import Report
 from toolkit.provision.status import Seen
@@ -67,6 +67,8 @@ class Outcome:
     seen: Seen | None = None
     run: str = ""
     """The id that the board knows this run by."""
+    before: Health = field(default_factory=Health)
+    """What worked there before, where it was asked."""
 
     @property
     def changed(self) -> bool:
@@ -85,10 +87,11 @@ class Converge:
         password: SudoPassword,
         options: Options,
         *,
-        before: Health | None = None,
+        relative: bool = False,
     ) -> None:
-        """``before``: what worked there, and must after a risky change."""
-        self._before = before or Health()
+        """``relative``: what worked there before must work after a risky change."""
+        self._relative = relative
+        self._before: Health | None = None
         self._run = new_run()
         self._connection: Connection | None = None
         self._target = target
@@ -117,13 +120,18 @@ class Converge:
                         self._confirm(target)
                 changed = counts["changed"] + end["counts"]["changed"]
                 counted = {**end["counts"], "changed": changed}
-                return Outcome(counted, plan.id, end["handlers"], self._seen(changed), self.run_id)  # fmt: skip
+                return Outcome(
+                    counted, plan.id, end["handlers"], self._seen(changed), self.run_id,
+                    self._before or Health(),
+                )  # fmt: skip
         raise HostFailed(f"{self._target.name}: it wants a reboot again and again", hint="a file of Reboot(when=...) comes back at each boot")  # fmt: skip
 
     def _once(self, target: Target) -> tuple[dict[str, Any], Plan]:
         """One connection, one agent, the whole plan; how it ended."""
         with Connection(target, self._known, self._password) as connection:
             self._connection = connection
+            if self._relative and self._before is None:
+                self._before = look(connection)
             install = not self._options.check
             with bootstrap.agent(connection, install=install, prefix=self._prefix) as (
                 agent,
@@ -148,7 +156,7 @@ class Converge:
         def connect() -> Connection:
             return Connection(target, self._known, self._password, urgent=True)
 
-        confirm(target.name, connect, self._run, self._before, self._seconds)
+        confirm(target.name, connect, self._run, self._before or Health(), self._seconds)
 
     @property
     def _seconds(self) -> float:

@@ -46,11 +46,18 @@ class Hosts:
     def apply(self, host: str, say: Say) -> Applied:
         """Converge the host; risky changes are confirmed."""
         chosen = self._chosen[host]
-        work = Converge(chosen.target, chosen.settings, self._known, self._password, self._options)
+        work = Converge(
+            chosen.target,
+            chosen.settings,
+            self._known,
+            self._password,
+            self._options,
+            relative=True,
+        )
         self._working[host], self._runs[host] = work, work.run_id
         with console.told_to(say):
             outcome = work.run()
-        return Applied(outcome.counts, outcome.run)
+        return Applied(outcome.counts, outcome.run, outcome.before)
 
     def revert(self, host: str, say: Say) -> None:
         """Put back this rollout's run. A board whose watcher did so already has nothing to do."""

@@ -51,10 +51,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How a change ended: counts of resources by status, and the id that the host knows the run by."""
+    """How a change ended: counts of resources by status, and the id that the host knows the run by.
+
+    ``before``: what worked there before.
+    """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     run: str = ""
+    before: Health = field(default_factory=Health)
 
     @property
     def changed(self) -> bool:
@@ -71,7 +75,7 @@ class Fleet(Protocol):
         """What works on a host right now."""
 
     def apply(self, host: str, say: Say) -> Applied:
-        """Make the host what its roles say."""
+        """See what works on the host, and make it what its roles say."""
 
     def revert(self, host: str, say: Say) -> None:
         """Put back what was there before the last :meth:`apply`."""

@@ -79,11 +79,10 @@ class Rollout:
 
     def _change_one(self, host: str, say: Callable[[object], None]) -> Applied:
         say(Status.CHANGING)
-        before = self._fleet.probe(host)
         applied = self._fleet.apply(host, say)
         if applied.changed:
             say(Status.WATCHING)
-            self._watch(host, before)
+            self._watch(host, applied.before)
         return applied
 
     def _watch(self, host: str, before: Health) -> None:

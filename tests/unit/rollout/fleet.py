@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from toolkit.errors import HostFailed
 from toolkit.provision.health import Health
@@ -48,13 +49,14 @@ class Simulated:
         return self.health[host]() if host in self.health else GOOD
 
     def apply(self, host: str, say: Say) -> Applied:
+        before = self.probe(host)
         with self._lock:
             self._at_once += 1
             self.most = max(self.most, self._at_once)
             self.applied.append(host)
         try:
             say("working")
-            return self.scripts.get(host, fine)(self, host)
+            return replace(self.scripts.get(host, fine)(self, host), before=before)
         finally:
             with self._lock:
                 self._at_once -= 1
