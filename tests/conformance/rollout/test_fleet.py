@@ -9,6 +9,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.timeout(1800)]
 
 HEALTHY = int(os.environ.get("PINNACE_FLEET", "3"))
 """Healthy boards; 95 for the whole."""
+_LIMIT = 31
+"""Seconds that a host may take in all."""
 _NOBODY = "10.87.137.251"
 _OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN0U7It/YwMJgdnhYIvLdmZN93zQGfv7NJydFr9YmOn5"
 _WANTED = "/etc/pinnace/certs.d/docker.io/hosts.toml"
@@ -60,7 +63,8 @@ class Fleet:
             self.boards[name].ensure_started(yes=True)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._fall_ill, SICK))
-        lines = [f"{name} board={self.boards[name].name}" for name in names if name != "stranger"]
+        # The sick come first, so that the healthy have their turn beside them.
+        lines = [f"{name} board={self.boards[name].name}" for name in [*SICK, *self.healthy] if name != "stranger"]  # fmt: skip
         stranger = self.boards["stranger"]
         assert isinstance(stranger, EmulatedBoard)
         self._known.write_text(f"{stranger.address} {_OTHER_KEY}\n")
@@ -80,13 +84,34 @@ class Fleet:
         )  # fmt: skip
         return done.stdout
 
-    def rollout(self, *words: str) -> tuple[int, dict[str, str], dict[str, str]]:
-        """Exit status, the last status of each host, and why it failed where it did."""
+    def rollout(self, *words: str) -> Ended:
         done = self.laptop.inv("rollout", "--json", *words)
         events = [json.loads(line) for line in done.stdout.splitlines()]
         about = [event for event in events if event["event"] == "host"]
-        why = {event["host"]: event["detail"] for event in reversed(about) if "detail" in event}
-        return done.returncode, {event["host"]: event["status"] for event in about}, why
+        began = {event["host"]: event["at"] for event in reversed(about)}
+        return Ended(
+            done.returncode,
+            {event["host"]: event["status"] for event in about},
+            {event["host"]: event["detail"] for event in reversed(about) if "detail" in event},
+            {event["host"]: event["at"] - began[event["host"]] for event in about},
+            {event["host"]: event["at"] - events[0]["at"] for event in about},
+            events[-1]["at"] - events[0]["at"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A rollout: its exit status, and of each host its last status, why it failed, and its times.
+
+    ``took``: seconds that its turn took; ``ended`` and ``seconds``: from the rollout's beginning.
+    """
+
+    code: int
+    last: dict[str, str]
+    why: dict[str, str]
+    took: dict[str, float]
+    ended: dict[str, float]
+    seconds: float
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +127,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 def test_the_sick_are_named_and_hold_nobody(fleet: Fleet, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    status, last, why = fleet.rollout(
-        "--limit", "fleet", "--canary", "h1", "--batch", "100%", "--max-fail", "6", "--host-time", "30s", "--revert", "nothing",
-        "--health-time", "0s", "--health-limit", "1s", "--report", str(page),
+    found = fleet.rollout(
+        "--limit", "fleet", "--canary", "h1", "--batch", "100%", "--max-fail", "6", "--host-time", f"{_LIMIT - 1}s",
+        "--revert", "nothing", "--health-time", "0s", "--health-limit", "1s", "--report", str(page),
     )  # fmt: skip
-    assert status == 2, why
+    last, why = found.last, found.why
+    assert found.code == 2, why
     assert {name: last[name] for name in fleet.healthy} == dict.fromkeys(fleet.healthy, "changed")
     for name, pattern in {
         "hanging": "not done after",
@@ -121,19 +147,21 @@ def test_the_sick_are_named_and_hold_nobody(fleet: Fleet, tmp_path: Path) -> Non
     assert last["dead"] == last["stranger"] == "unreachable"
     for name in fleet.healthy:
         assert "docker.io" in fleet.on(name, f"cat {_WANTED}")
-    for name in ("readonly", "full", "killed"):
+    for name in ("readonly", "full", "killed", "stranger"):
         assert fleet.on(name, f"find /etc/pinnace -name '*.pinnace-*'; ls {_WANTED} || true") == ""
+    assert max(found.took.values()) < _LIMIT + 2
+    assert found.seconds < max(found.ended[name] for name in fleet.healthy) + _LIMIT
     assert all(name in page.read_text() for name in last)
 
 
 def test_who_was_healed_has_its_turn_when_it_is_resumed(fleet: Fleet) -> None:
-    status, last, _ = fleet.rollout("--limit", "fleet:!hanging:!stranger:!dead:!full", "--batch", "100%", "--max-fail", "0", "--revert", "nothing")  # fmt: skip
-    assert status == 8
+    found = fleet.rollout("--limit", "fleet:!hanging:!stranger:!dead:!full", "--batch", "100%", "--max-fail", "0", "--revert", "nothing")  # fmt: skip
+    assert found.code == 8
     fleet.on("killed", "systemctl stop 'run-*.service'")
     fleet.on("readonly", "umount -l /etc")
-    status, last, _ = fleet.rollout("--resume", "latest")
-    assert status == 0
-    assert last == {"killed": "changed", "readonly": "changed"}
+    found = fleet.rollout("--resume", "latest")
+    assert found.code == 0
+    assert found.last == {"killed": "changed", "readonly": "changed"}
 
 
 def test_a_rollback_puts_back_what_was_there(fleet: Fleet) -> None:
