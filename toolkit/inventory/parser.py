@@ -155,8 +155,8 @@ class _Parser:
                 if port is not None:
                     known.variables["ansible_port"] = Variable(port, self._origin)
             known.variables.update(variables)
-            if name not in self._groups[group].hosts:
-                self._groups[group].hosts.append(name)
+            # Names that stand there twice go at the end: to look for each in a list takes its square.
+            self._groups[group].hosts.append(name)
 
     def _group_variable(self, group: str, line: str) -> None:
         name, variable = self._assignment(line, f"a line of [{group}:vars]", self._origin)
@@ -224,6 +224,8 @@ class _Parser:
         """A host of a group is not among the ungrouped; one that only ``all`` lists is."""
         others = [group for group in self._groups.values() if group.name not in (ALL, UNGROUPED)]
         grouped = {name for group in others for name in group.hosts}
+        for group in others:
+            group.hosts = list(dict.fromkeys(group.hosts))
         ungrouped = self._groups[UNGROUPED]
         listed = [*ungrouped.hosts, *self._groups[ALL].hosts]
         ungrouped.hosts = [name for name in dict.fromkeys(listed) if name not in grouped]

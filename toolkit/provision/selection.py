@@ -28,8 +28,9 @@ def select(pattern: str, inventory: str = "") -> list[Selected]:
         raise UsageError("which host?", hint="--host NAME, a group, or a pattern like 'boards:!pi'")
     found = parser.load(Path(inventory) if inventory else PROJECT / "inventory.ini")
     chosen = [Selected(*resolve(found, name)) for name in patterns.select(found, pattern)]
+    for roles in dict.fromkeys(host.settings.roles for host in chosen):
+        check_roles(roles)
     for host in chosen:
-        check_roles(host.settings.roles)
         hosts.check(host.target)
     return chosen
 

@@ -1,7 +1,7 @@
 """What happened, on this machine's disk: a rollout that was cut off goes on from here.
 
 A directory for each under ``$XDG_STATE_HOME/pinnace/rollouts``: ``rollout.json`` says what was asked
-for, ``events.jsonl`` what happened, a line an event, each on the disk before the next thing begins.
+for, ``events.jsonl`` what happened, a line an event, each end on the disk before the next thing begins.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ class Journal:
         return self.path.name
 
     def record(self, event: Event) -> None:
-        """Write an event down; ends of hosts and batches are on the disk when this returns."""
+        """Write an event down; ends of hosts, and what is about all of them, are on the disk when this returns."""
         self._file.write(json.dumps(event.wire()) + "\n")
         self._file.flush()
-        if event.name != "doing":
+        # Who is not known to have ended has its turn (again), begun or not.
+        if not event.host or (event.status is not None and event.status.ended):
             os.fdatasync(self._file.fileno())
 
     def close(self) -> None:
