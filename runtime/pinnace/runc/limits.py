@@ -51,7 +51,8 @@ def _make_group(
     path: str, resources: dict[str, Any], state: ContainerState
 ) -> cgroups.Cgroup | None:
     """A group of directories that are ours."""
-    group = cgroups.find(path or f"/pinnace/{state.id}")
+    # One level below the root: each costs a directory in every hierarchy, made and removed.
+    group = cgroups.find(path or f"/pinnace-runc-{state.id}")
     _refuse_used(group)
     state.cgroup_path = group.path
     state.save()  # from here on a crash leaves enough to clean up

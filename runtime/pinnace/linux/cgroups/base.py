@@ -136,7 +136,7 @@ class Cgroup:
             except OSError:
                 for place, _, _ in os.walk(directory, topdown=False):
                     _remove(place, deadline)
-            _remove_empty_parents(directory)
+            _remove_empty_parents(directory, self.path.count("/") - 1)
 
 
 def read(directory: str, name: str) -> str:
@@ -192,18 +192,19 @@ def make(directory: str) -> None:
     os.makedirs(directory, exist_ok=True)
 
 
-def _remove_empty_parents(directory: str) -> None:
-    """Groups that only held this one go, too; systemd's units are systemd's.
+def _remove_empty_parents(directory: str, levels: int) -> None:
+    """Groups that only held this one go, too, as many as ``levels``; systemd's units are systemd's.
 
-    The root of a hierarchy is busy, as is a group with processes or others below it.
+    A group with processes or others below it is busy.
     """
     parent = os.path.dirname(directory)
-    while not parent.endswith((".slice", ".scope", ".service")):
+    while levels > 0 and not parent.endswith((".slice", ".scope", ".service")):
         try:
             os.rmdir(parent)
         except OSError:
-            return  # others use it, or it is the hierarchy's mount point
+            return  # others use it
         parent = os.path.dirname(parent)
+        levels -= 1
 
 
 def _remove(directory: str, deadline: float) -> None:

@@ -56,16 +56,38 @@ def without_controller(controller: str, file: str) -> Unsupported:
     )
 
 
+class Writer:
+    """Writes control files of one directory, each value in one system call; what it opened is closed with the context."""
+
+    __slots__ = ("_directory", "_open")
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._open: dict[str, int] = {}
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for fd in self._open.values():
+            os.close(fd)
+
+    def write(self, name: str, value: str) -> None:
+        """Write ``value`` to file ``name``. Raises OSError naming it."""
+        path = f"{self._directory}/{name}"
+        fd = self._open.get(name, -1)
+        if fd < 0:
+            fd = self._open[name] = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        except OSError as problem:
+            raise OSError(problem.errno, f"write {value!r}: {problem.strerror}", path) from None
+
+
 def write(directory: str, name: str, value: str) -> None:
     """Write a control file in one system call. Raises OSError naming it."""
-    path = f"{directory}/{name}"
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as problem:
-        raise OSError(problem.errno, f"write {value!r}: {problem.strerror}", path) from None
-    finally:
-        os.close(fd)
+    with Writer(directory) as writer:
+        writer.write(name, value)
 
 
 def put(directory: str, setting: Setting) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pinnace.linux.cgroups import v1_settings, v2_settings
 from pinnace.linux.cgroups.base import Cgroup, kill_quietly, make, number, pairs, read
 from pinnace.linux.cgroups.entry import Entry
-from pinnace.linux.cgroups.setting import Setting, Unsupported, write
+from pinnace.linux.cgroups.setting import Setting, Unsupported, Writer, write
 from pinnace.linux.cgroups.v2 import UnifiedCgroup
 
 # Which controllers of version 2 a part of OCI resources may be for.
@@ -109,12 +109,13 @@ class LegacyCgroup(Cgroup):
     def apply_devices(self, rules: list[dict[str, Any]]) -> None:
         if not self.limits_devices():
             return
-        for rule in rules:
-            name = "devices.allow" if rule.get("allow") else "devices.deny"
-            text = device_rule(rule)
-            if rule.get("allow") and text.startswith("a ") and self._all_devices():
-                continue  # so already, and a group below a limited one may not repeat it
-            write(self.directory("devices"), name, text)
+        with Writer(self.directory("devices")) as writer:
+            for rule in rules:
+                name = "devices.allow" if rule.get("allow") else "devices.deny"
+                text = device_rule(rule)
+                if rule.get("allow") and text.startswith("a ") and self._all_devices():
+                    continue  # so already, and a group below a limited one may not repeat it
+                writer.write(name, text)
 
     def _all_devices(self) -> bool:
         return read(self.directory("devices"), "devices.list").startswith("a ")
