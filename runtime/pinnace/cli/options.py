@@ -348,6 +348,11 @@ def run(root: Command, words: Sequence[str]) -> int:
     except HelpWanted as wanted:
         show_help(wanted.call)
         return 0
+    return run_parsed(root, call)
+
+
+def run_parsed(root: Command, call: Call) -> int:
+    """The same for words that :func:`parse` made a call of."""
     if call.command is root and root.version and call.has("version") and call.on("version"):
         sys.stdout.write(f"{root.name} {root.version}\n")
         return 0

@@ -182,6 +182,7 @@ class Keeper:
             return
         self._sessions[connection.fileno()] = session
         self._poll.register(connection.fileno(), select.POLLIN)
+        self._attend(session, connection.fileno())  # most often the request is there already
 
     def _noticed(self) -> None:
         for number in os.read(self._wake, 512):
@@ -247,7 +248,8 @@ class Keeper:
         fds = session.receiver.fds
         if len(fds) not in (4, 5):  # a line of its own is new
             raise InvalidArgument(f"5 descriptors are expected, {len(fds)} came")
-        if request.release and os.path.realpath(request.release) != self._release:
+        asked = request.release or self._release
+        if asked != self._release and os.path.realpath(asked) != self._release:
             raise InvalidArgument(f"the keeper is of release {self._release}")
         if self._refuses(request.argv):
             raise InvalidArgument("this command has to be a child of its caller")

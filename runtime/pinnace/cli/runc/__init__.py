@@ -7,7 +7,7 @@ the command runs.
 from __future__ import annotations
 
 from pinnace.cli import options
-from pinnace.cli.options import Command, switch, text
+from pinnace.cli.options import Call, Command, switch, text
 from pinnace.cli.runc.log import Log
 from pinnace.errors import Error, described
 from pinnace.spec.runtime import VERSION as SPEC
@@ -70,10 +70,11 @@ APP = Command(
 
 def main(words: list[str]) -> int:
     """Run ``runc`` with the words behind its name; returns the exit status."""
-    log = Log.of(APP, words)
+    call = _parsed(words)
+    log = Log.of(call)
     log.debug(f"runc {' '.join(words)}")
     try:
-        status = options.run(APP, words)
+        status = options.run(APP, words) if call is None else options.run_parsed(APP, call)
     except BrokenPipeError:
         raise  # of who reads what is printed: no error of ours
     except Exception as problem:
@@ -87,6 +88,16 @@ def main(words: list[str]) -> int:
     return status
 
 
+def _parsed(words: list[str]) -> Call | None:
+    """What the words ask for; None for a wish that is none of a command's, and for wrong words, of which the run tells."""
+    if words and words[-1] == options.COMPLETE:
+        return None
+    try:
+        return options.parse(APP, words)
+    except (Error, options.HelpWanted):
+        return None
+
+
 def wants_caller(words: list[str]) -> bool:
     """Whether the command must be a child of who typed it, so that the keeper can't stand in for it.
 
@@ -94,10 +105,10 @@ def wants_caller(words: list[str]) -> bool:
     A container that is left behind has to become a child of the nearest subreaper above the caller (that is how
     engines, conmon and containerd's shim among them, learn of its exit): the launcher starts it (``caller.py``).
     """
-    try:
-        call = options.parse(APP, words)
-    except (Error, options.HelpWanted):
-        return False
-    return call.command.name == "restore" or bool(
-        call.has("preserve-fds") and call.integer("preserve-fds")
+    if not any(word == "restore" or "preserve-fds" in word for word in words):
+        return False  # most often, and the keeper asks for every command
+    call = _parsed(words)
+    return call is not None and (
+        call.command.name == "restore"
+        or bool(call.has("preserve-fds") and call.integer("preserve-fds"))
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pinnace.cli import options
-from pinnace.errors import Error
+if TYPE_CHECKING:
+    from pinnace.cli.options import Call
 
 
 class Log:
@@ -22,11 +22,9 @@ class Log:
         self._verbose = verbose
 
     @classmethod
-    def of(cls, app: options.Command, words: Sequence[str]) -> Log:
-        """The log that a command line asks for."""
-        try:
-            call = options.parse(app, words)
-        except (Error, options.HelpWanted):
+    def of(cls, call: Call | None) -> Log:
+        """The log that a command line asks for; None is one that is wrong."""
+        if call is None:
             return cls("", "text", verbose=False, command="")
         form, verbose = call.text("log-format"), call.on("debug")
         return cls(call.text("log"), form, verbose=verbose, command=call.command.name)
