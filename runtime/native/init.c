@@ -6,8 +6,11 @@
  * of page faults in every container that waits for its start, and this costs 100 KB.
  *
  *   init CHANNEL DESCRIPTION
+ *   init LINE
  *
- * Both are descriptors: a SOCK_SEQPACKET socket to the creator, and a file with the steps. The file is a magic number
+ * All are descriptors: a SOCK_SEQPACKET socket to the creator, and a file with the steps. With a LINE, a socket of that
+ * kind as well, it is started before anybody wants a container, and waits until both, and whatever else the steps
+ * need, come through it (pinnace/runc/waiting.py). The file is a magic number
  * and then, for each step, its number and its fields; numbers are 64 bits in the machine's order, texts and bytes a
  * length, then the bytes, a zero byte, and zeros up to a multiple of 8. A description that is not exactly that
  * ends the process before it has done anything for anybody.
@@ -25,6 +28,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -38,6 +42,8 @@
 #define PROC_MAGIC 0x9FA0
 #define PROC_ROOT_INODE 1
 #define NO_DESCRIPTOR UINT64_C(0xFFFFFFFF)
+#define DESCRIPTORS_MAX 64
+#define LIMITS_MAX 16 /* RLIM_NLIMITS of Linux */
 
 int channel;
 
@@ -334,16 +340,24 @@ static void step_name(void)
     need(prctl(PR_SET_NAME, text(), 0, 0, 0), "prctl");
 }
 
-static void step_loopback(void)
+static int start_loopback(void)
 {
     struct ifreq request = {.ifr_name = "lo"};
-    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), done;
 
-    need(control, "socket");
-    need(ioctl(control, SIOCGIFFLAGS, &request), "ioctl");
+    if (control < 0)
+        return -1;
+    done = ioctl(control, SIOCGIFFLAGS, &request);
     request.ifr_flags |= IFF_UP;
-    need(ioctl(control, SIOCSIFFLAGS, &request), "ioctl");
+    if (done == 0)
+        done = ioctl(control, SIOCSIFFLAGS, &request);
     close(control);
+    return done;
+}
+
+static void step_loopback(void)
+{
+    need(start_loopback(), "loopback");
 }
 
 static void step_hostname(void)
@@ -491,14 +505,93 @@ static int descriptor_of(const char *word)
     return *word ? -1 : value;
 }
 
+/* What a process inherits when it is started, as its creator has it by now: resource limits and the OOM score. */
+static void take_after_creator(void)
+{
+    char path[sizeof "/proc//oom_score_adj" + 20] = "/proc/", its[16] = "", own[16] = "";
+    pid_t creator = getppid();
+    struct rlimit limit;
+    int file;
+
+    for (int each = 0; each < LIMITS_MAX; each++)
+        if (prlimit(creator, each, NULL, &limit) == 0)
+            need(setrlimit(each, &limit), "setrlimit");
+    strcat(strcat(path, digits((uint64_t)creator)), "/oom_score_adj");
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    need(file, "oom_score_adj");
+    need(read(file, its, sizeof its - 1), "oom_score_adj");
+    close(file);
+    file = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    need(file, "oom_score_adj");
+    need(read(file, own, sizeof own - 1), "oom_score_adj");
+    if (strcmp(its, own))
+        need(write(file, its, strlen(its)), "oom_score_adj");
+    close(file);
+}
+
+/* Puts descriptors under their numbers. */
+static void place(int *fds, const int *targets, size_t count)
+{
+    int above = 3;
+
+    for (size_t i = 0; i < count; i++)
+        if (targets[i] >= above)
+            above = targets[i] + 1;
+    /* Out of the way first: one may lie where another one belongs. */
+    for (size_t i = 0; i < count; i++)
+        if ((fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, above)) < 0)
+            _exit(1);
+    for (size_t i = 0; i < count; i++)
+        if (dup2(fds[i], targets[i]) < 0)
+            _exit(1);
+}
+
+/* Waits for a container. What nearly every one has of its own and takes longest, a network namespace, is made
+ * meanwhile; whoever asks is told whether it could be. The message is numbers: of the channel, of the description, and
+ * of each descriptor that comes with it. When the other end is gone nobody wants a container. */
+static int wait_for_creation(int line)
+{
+    union {
+        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    int numbers[2 + DESCRIPTORS_MAX], fds[DESCRIPTORS_MAX];
+    struct iovec part = {.iov_base = numbers, .iov_len = sizeof numbers};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *header;
+    size_t count;
+    ssize_t size;
+
+    channel = line;
+    tell(unshare(CLONE_NEWNET) == 0 && start_loopback() == 0 ? "{\"network\":true}" : "{\"network\":false}");
+    do
+        size = recvmsg(line, &message, MSG_CMSG_CLOEXEC);
+    while (size < 0 && errno == EINTR);
+    if (size <= 0)
+        _exit(0);
+    header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+        message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+        _exit(1);
+    count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    if ((size_t)size != (2 + count) * sizeof(int))
+        _exit(1);
+    memcpy(fds, CMSG_DATA(header), count * sizeof(int));
+    place(fds, numbers + 2, count);
+    channel = numbers[0];
+    take_after_creator();
+    return numbers[1];
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 3 || (channel = descriptor_of(argv[1])) < 0)
+    if (argc < 2 || argc > 3 || (channel = descriptor_of(argv[1])) < 0)
         return 125;
     /* What is in a namespace with us may not look into this process, nor at the file that it runs. */
     need(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl");
     reset_signals();
-    open_description(descriptor_of(argv[2]));
+    open_description(argc == 3 ? descriptor_of(argv[2]) : wait_for_creation(channel));
     /* Until it executes the program, or fails. */
     for (;;) {
         uint64_t step = number();

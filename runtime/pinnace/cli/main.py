@@ -75,11 +75,17 @@ def lesson(argv: Sequence[str]) -> str:
     return "pinnace.cli.warm_registries" if is_remote else ""
 
 
-def rehearse() -> None:
-    """What a spare of the keeper's goes through: the motions of a command, with no effect on anything."""
+def rehearse() -> Callable[[Sequence[str]], Sequence[int]]:
+    """What a spare of the keeper's goes through: the motions of a command, with no effect on anything.
+
+    Gives a function that tells which descriptors the command with some words finds open: those of what was started
+    for a ``runc`` that may come.
+    """
     from pinnace.cli import rehearsal
 
     rehearsal.run()
+    rehearsal.prepare()
+    return rehearsal.kept
 
 
 def _load(entry: str) -> Callable[[list[str]], int]:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from pinnace.cli import options, runc
 from pinnace.errors import Error
 from pinnace.linux import cgroups, mountinfo
 from pinnace.linux.kernel import KERNEL
-from pinnace.runc import native
+from pinnace.runc import native, waiting
 from pinnace.runc.channel import Channel
 from pinnace.runc.launch import Launch
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Privileges
 from pinnace.runc.state import ContainerState
 from pinnace.spec import oci, runtime
+
+_USERS = frozenset(("run", "exec"))
+"""Commands that start a process which is their own child."""
 
 
 def run() -> None:
@@ -36,6 +41,19 @@ def run() -> None:
         group.placed(spec["linux"].get("resources") or {})
         _describe(spec, group)
         json.dumps(ContainerState("rehearsal", "/", "/").oci())
+
+
+def prepare() -> None:
+    """Start what a container's first process becomes."""
+    native.prepare()
+
+
+def kept(argv: Sequence[str]) -> list[int]:
+    """The descriptors of that, for a command that may use it; for any other it ends."""
+    if os.path.basename(argv[0]) == "runc" and not _USERS.isdisjoint(argv):
+        return waiting.descriptors()
+    waiting.dismiss()
+    return []
 
 
 def _describe(spec: dict[str, Any], group: cgroups.Cgroup) -> None:

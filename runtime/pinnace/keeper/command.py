@@ -85,10 +85,10 @@ def refusal_beside(entry: str) -> Refusal:
     return cast(Refusal, getattr(module, "wants_caller", lambda _: False))
 
 
-def rehearsal_beside(entry: str) -> Callable[[], None]:
+def rehearsal_beside(entry: str) -> Callable[[], Callable[[Sequence[str]], Sequence[int]]]:
     """The function ``rehearse`` of an entry's module; without one nothing is rehearsed."""
     module = importlib.import_module(entry.partition(":")[0])
-    return cast("Callable[[], None]", getattr(module, "rehearse", lambda: None))
+    return getattr(module, "rehearse", lambda: lambda _: ())
 
 
 def lesson_beside(entry: str) -> Callable[[Sequence[str]], str]:
@@ -97,17 +97,28 @@ def lesson_beside(entry: str) -> Callable[[Sequence[str]], str]:
     return cast("Callable[[Sequence[str]], str]", getattr(module, "lesson", lambda _: ""))
 
 
-def become(request: Request, fds: Sequence[int], entry: Entry) -> None:
+def prepare() -> None:
+    """Let go of what was the keeper's, in a forked copy of it that will :func:`become` a command."""
+    reset_signals()
+    os.environ.clear()
+
+
+def become(
+    request: Request, fds: Sequence[int], entry: Entry, *, is_prepared: bool = False,
+    kept: Sequence[int] = (),
+) -> None:  # fmt: skip
     """Run the command in this (forked) process and end it; does not return.
 
     Args:
         fds: standard input, output, error, the working directory, and the line to the launcher, if it gave one.
+        is_prepared: :func:`prepare` was called.
+        kept: further descriptors that stay open.
     """
     status = 1
     try:
-        _take_streams(fds)
-        reset_signals()
-        os.environ.clear()
+        if not is_prepared:
+            prepare()
+        _take_streams(fds, kept)
         os.environ.update(request.env)
         os.umask(request.umask)
         _set_limits(request.rlimits)
@@ -152,14 +163,14 @@ def _set_oom_score(score: int) -> None:
         os.close(file)
 
 
-def _take_streams(fds: Sequence[int]) -> None:
+def _take_streams(fds: Sequence[int], kept: Sequence[int]) -> None:
     stdin, stdout, stderr, directory, *line = fds
     os.setsid()
     for target, fd in enumerate((stdin, stdout, stderr)):
         os.dup2(fd, target, inheritable=True)
     os.fchdir(directory)
     # Everything else was the keeper's: its sockets, other sessions' descriptors.
-    close_all_but(0, 1, 2, *line)
+    close_all_but(0, 1, 2, *line, *kept)
     for fd in line:
         caller.attach(fd)
     sys.stdin = _text(0, "r")

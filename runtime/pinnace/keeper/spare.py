@@ -17,7 +17,8 @@ from typing import Any
 from pinnace.keeper import command
 from pinnace.keeper.protocol import Receiver, pack
 
-Rehearsal = Callable[[], None]
+Rehearsal = Callable[[], Callable[[Sequence[str]], Sequence[int]]]
+"""Goes through a command's motions; gives what tells, of a command's words, which descriptors it finds open."""
 _MOST = 64 << 10
 """Bytes of a request that are certain to fit into the socket, so that the keeper never waits for a spare."""
 
@@ -63,8 +64,8 @@ def _wait(line: socket.socket, entry: command.Entry, rehearse: Rehearsal) -> Non
     """What the copy does; does not return."""
     try:
         command.close_all_but(0, 1, 2, line.fileno())
-        command.reset_signals()
-        rehearse()
+        command.prepare()
+        kept_for = rehearse()
         receiver = Receiver(line)
         frames: list[dict[str, Any]] = []
         while not frames:
@@ -72,6 +73,8 @@ def _wait(line: socket.socket, entry: command.Entry, rehearse: Rehearsal) -> Non
             frames, gone = receiver.receive()
             if gone and not frames:
                 os._exit(0)
-        command.become(command.Request(frames[0]), receiver.fds, entry)
+        request = command.Request(frames[0])
+        kept = kept_for(request.argv)
+        command.become(request, receiver.fds, entry, is_prepared=True, kept=kept)
     finally:
         os._exit(1)

@@ -50,6 +50,11 @@ def leave_behind(*, natively: bool = True) -> None:
         raise NeedsCaller
 
 
+def leaves_behind() -> bool:
+    """Whether :func:`leave_behind` was called, and the launcher is who starts processes."""
+    return _is_left_behind
+
+
 def need_own_child() -> None:
     """Before a fork of something that stays. Raises NeedsCaller when it would be the keeper's."""
     if _is_left_behind:

@@ -92,10 +92,15 @@ def start_created(created: Created) -> None:
     creation.start_made(created.made)
 
 
+def let_go(created: Created) -> None:
+    """Hold a container no longer that was created with ``held`` and could not be started; harmless for any other."""
+    creation.let_go(created.made)
+
+
 @_explained("cannot delete the container")
 def delete_created(created: Created) -> None:
     """Remove a container that this process has created, whose first process has ended."""
-    control.delete_made(created.made.state, created.made.spec)
+    control.delete_made(created.made.state, created.made.spec, created.made.cgroup)
 
 
 @_explained("cannot run the process")

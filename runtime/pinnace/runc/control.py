@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from pinnace.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound
+from pinnace.linux import cgroups
 from pinnace.linux.cgroups import oom
 from pinnace.linux.cgroups.oom import OomWatch
 from pinnace.runc import hooks, limits
@@ -141,10 +142,12 @@ def delete(state_root: str, identifier: str, *, force: bool = False) -> None:
         states.ContainerState(identifier, states.directory_of(state_root, identifier), "").remove()
 
 
-def delete_made(container: ContainerState, spec: dict[str, Any]) -> None:
-    """The same for a container that this process has made from ``spec``."""
+def delete_made(
+    container: ContainerState, spec: dict[str, Any], group: cgroups.Cgroup | None
+) -> None:
+    """The same for a container that this process has made from ``spec``, and its control group ``group``."""
     with states.hold_again(container):
-        _delete(container, force=False, spec=spec)
+        _delete(container, force=False, spec=spec, group=group)
 
 
 def _kill_early(state_root: str, identifier: str) -> None:
@@ -155,7 +158,10 @@ def _kill_early(state_root: str, identifier: str) -> None:
             _send_checked(container, signals.SIGKILL)
 
 
-def _delete(container: ContainerState, *, force: bool, spec: dict[str, Any] | None = None) -> None:
+def _delete(
+    container: ContainerState, *, force: bool, spec: dict[str, Any] | None = None,
+    group: cgroups.Cgroup | None = None,
+) -> None:  # fmt: skip
     status = container.status()
     if not status.can_delete():
         if not force:
@@ -163,7 +169,7 @@ def _delete(container: ContainerState, *, force: bool, spec: dict[str, Any] | No
         _end(container)
     with contextlib.suppress(FileNotFoundError):
         if container.cgroup_path:
-            _delete_group(container)
+            _delete_group(container, group or limits.of(container))
     with contextlib.suppress(NotFound, InvalidArgument):
         spec = runtime.read(container.config) if spec is None else spec
         if hooks.named(spec, "poststop"):
@@ -171,8 +177,7 @@ def _delete(container: ContainerState, *, force: bool, spec: dict[str, Any] | No
     container.remove()
 
 
-def _delete_group(container: ContainerState) -> None:
-    group = limits.of(container)
+def _delete_group(container: ContainerState, group: cgroups.Cgroup) -> None:
     if container.pid:
         try:
             limits.remove(container, group, timeout=0)  # most often nothing is in it

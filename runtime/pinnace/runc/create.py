@@ -54,6 +54,8 @@ class Options(NamedTuple):
     """What ``runtime.read`` gave of that configuration, from who has read it already."""
     oom_score_adj: int | None = None
     """For a process whose configuration has none; otherwise it has its creator's."""
+    held: bool = False
+    """The creator starts it with ``start_made``, or lets go of it with ``let_go``, before anything else; nobody else can."""
 
 
 DEFAULTS = Options()
@@ -67,6 +69,10 @@ class Created(NamedTuple):
     state: ContainerState
     spec: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    cgroup: cgroups.Cgroup | None = None
+    """Of a container that was made just now, when it has a control group of its own."""
+    channel: Channel | None = None
+    """The line to a process that is held."""
 
 
 def create(
@@ -106,7 +112,8 @@ def create(
             launcher.undo()
             raise
         finally:
-            state.release()
+            if launcher.held is None:
+                state.release()
     finally:
         plan.close()
 
@@ -137,6 +144,7 @@ class _Creation:
         self.oom_score_adj: int | None = None
         self.terminal: int | None = None
         self.stage_one = 0
+        self.held: Channel | None = None
 
     def run(self, stdio: Stdio | None, options: Options) -> Created:
         state, spec = self.state, self.spec
@@ -158,7 +166,7 @@ class _Creation:
         launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
         launch.entry = entry = self.cgroup.entry() if self.cgroup else None
         try:
-            self._fork(launch, ours)
+            is_native = self._fork(launch, ours, held=options.held)
             theirs.close()
             listener.close()
             if entry is not None:
@@ -168,18 +176,30 @@ class _Creation:
             if self.cgroup is not None and self.cgroup.placeholder is not None:
                 self.cgroup.placeholder.release()  # the container's own process is there now
             # The process waits for this: without a state on disk it must not stay.
-            ours.send({"created": True})
+            if is_native and options.held:
+                self.held = ours
+            else:
+                ours.send({"created": True})
         finally:
-            ours.close()
+            if self.held is None:
+                ours.close()
             mapped.close(trees)
             self._reap()
-        return Created(state.pid, self.terminal, state, spec, self.privileges.warnings)
+            launch.close_program()
+        warnings = self.privileges.warnings
+        return Created(state.pid, self.terminal, state, spec, warnings, self.cgroup, self.held)
 
-    def _fork(self, launch: Launch, ours: Channel) -> None:
-        """Fork what becomes the container: its first process at once, or the stage before that."""
-        if (steps := native.creation(launch)) is not None:
+    def _fork(self, launch: Launch, ours: Channel, *, held: bool) -> bool:
+        """Fork what becomes the container: its first process at once, or the stage before that.
+
+        Gives whether it is the native init; that one can be ``held``.
+        """
+        native.take_waiting(launch, own_network="network" in self.plan.own())
+        if (steps := native.creation(launch, held=held)) is not None:
             self.stage_one = native.spawn(launch, steps, self.plan.joined.values())
-            return
+            return True
+        if launch.waiting is not None:
+            launch.waiting.dismiss()
         caller.need_own_child()
         from pinnace.runc import init  # 3 ms that few configurations cost
 
@@ -188,7 +208,7 @@ class _Creation:
             if self.stage_one == 0:
                 ours.close()
                 init.run(init.stage_one, launch)
-            return
+            return False
         entry = launch.entry
         with self.plan.around_fork(self.kernel):
             pid = os.fork() if entry is None else entry.fork(self.kernel)
@@ -196,6 +216,7 @@ class _Creation:
                 ours.close()
                 init.run(init.only_stage, launch)
         self._adopt(pid, is_inside=entry is None or entry.is_inside)
+        return False
 
     def _attend(self, channel: Channel) -> None:
         """Answer what the stages ask for, until the container is ready.
@@ -349,9 +370,23 @@ def start(state_root: str, identifier: str) -> ContainerState:
 
 def start_made(made: Created) -> None:
     """The same for a container that this process has created just now."""
-    with states.hold_again(made.state):
-        _start(made.state, made.spec)
+    if made.channel is None:
+        with states.hold_again(made.state):
+            _start(made.state, made.spec)
+    else:
+        try:
+            made.channel.send({"created": True})
+            _started(made.channel, made.state, made.spec)
+        finally:
+            let_go(made)
     _poststart(made.state, made.spec)
+
+
+def let_go(made: Created) -> None:
+    """Hold a container no longer; one that was not started ends. A second call does nothing."""
+    if made.channel is not None:
+        made.channel.close()
+        made.state.release()
 
 
 def _poststart(state: ContainerState, spec: dict[str, Any]) -> None:
@@ -377,17 +412,21 @@ def _start(state: ContainerState, spec: dict[str, Any]) -> None:
     except OSError:
         raise FailedPrecondition("cannot start an already running container") from None
     with connection:
-        channel = Channel(connection)
         connection.send(b"start")
-        # Hooks have their own limits, or none; becoming the program takes no time.
-        patient = hooks.named(spec, "startContainer")
-        limit = float("inf") if patient else time.monotonic() + _EXEC_SECONDS
+        _started(Channel(connection), state, spec)
+
+
+def _started(channel: Channel, state: ContainerState, spec: dict[str, Any]) -> None:
+    """Wait until the process is the program, which closes the channel."""
+    # Hooks have their own limits, or none; becoming the program takes no time.
+    patient = hooks.named(spec, "startContainer")
+    limit = float("inf") if patient else time.monotonic() + _EXEC_SECONDS
+    _wait_for(channel, state.pid, limit)
+    record, _ = channel.receive()
+    if record is not None and "listener" in record:
+        _deliver(KERNEL, record, state.pid, state.oci(), channel)
         _wait_for(channel, state.pid, limit)
         record, _ = channel.receive()
-        if record is not None and "listener" in record:
-            _deliver(KERNEL, record, state.pid, state.oci(), channel)
-            _wait_for(channel, state.pid, limit)
-            record, _ = channel.receive()
     if record is not None:
         raise _in_context(record)
     with contextlib.suppress(FileNotFoundError):
@@ -444,9 +483,12 @@ class _Joining:
             group = limits.of(state, self.options.cgroup)
             _forgo_devices(self.spec, group, privileges)
             launch.entry = entry = group.entry()
+        native.take_waiting(launch, own_network="network" in held)
         if (steps := native.joining(launch, held)) is not None:
             stage_one = native.spawn(launch, steps, held.values())
         else:
+            if launch.waiting is not None:
+                launch.waiting.dismiss()
             caller.need_own_child()
             from pinnace.runc import init
 
@@ -463,6 +505,7 @@ class _Joining:
             ours.close()
             for fd in held.values():
                 os.close(fd)
+            launch.close_program()
             if stage_one:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(stage_one, 0)

@@ -13,6 +13,7 @@ from pinnace.runc.channel import Channel
 from pinnace.runc.labels import Labels
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Privileges
+from pinnace.runc.waiting import WaitingInit
 
 FIRST_OTHER = 3  # descriptors after standard input, output and error
 
@@ -37,11 +38,13 @@ class Launch:
         "preserved",
         "privileges",
         "process",
+        "program",
         "scheduling",
         "spec",
         "stdio",
         "told",
         "trees",
+        "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +72,8 @@ class Launch:
         self.listener: socket.socket | None = None
         self.cgroup: Cgroup | None = None
         self.entry: Entry | None = None
+        self.program = -1  # a descriptor of the native init, when it was executed from there
+        self.waiting: WaitingInit | None = None  # a native init that was started beforehand
 
     def needed(self) -> list[int]:
         """Every descriptor that the stages need, but for those of namespaces."""
@@ -79,6 +84,12 @@ class Launch:
         if self.entry is not None:
             needed += self.entry.fds()
         return [*needed, *self.trees.values()]
+
+    def close_program(self) -> None:
+        """Let go of it, at a time when nobody waits: the kernel takes a while to take a mount apart."""
+        if self.program >= 0:
+            os.close(self.program)
+        self.program = -1
 
     def first_other(self) -> int:
         """The first descriptor that the program does not get."""

@@ -9,6 +9,7 @@ same steps, same order, same result.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -30,7 +31,7 @@ from pinnace.linux.kernel import (
     RESOLVE_IN_ROOT,
 )
 from pinnace.linux.mount import MountOptions, parse_options
-from pinnace.runc import devices, hooks, sysctl
+from pinnace.runc import devices, hooks, sysctl, waiting
 from pinnace.runc.channel import EXECUTED, LOOKED_UP, PLAIN, WORDS
 from pinnace.runc.launch import Launch
 from pinnace.runc.namespaces import Plan
@@ -111,27 +112,50 @@ def spawn(launch: Launch, description: bytes, namespaces: Iterable[int] = ()) ->
 
     ``namespaces`` are the descriptors of those that it enters.
     """
-    program = sealed.open_program(PROGRAM)
     steps = os.memfd_create("init", os.MFD_CLOEXEC)
     try:
         os.write(steps, description)
         channel = launch.channel.socket.fileno()
         kept = (*launch.needed(), *namespaces, steps)
-        if caller.spawn(program, channel, steps, kept):
-            return 0
-        # A descriptor made its own copy loses close-on-exec.
-        actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in kept]
-        words = ["pinnace:init", str(channel), str(steps)]
-        return os.posix_spawn(f"/proc/self/fd/{program}", words, {}, file_actions=actions)
+        if launch.waiting is not None:
+            launch.waiting.give(channel, steps, kept)
+            return launch.waiting.pid
+        return _start(launch, channel, steps, kept)
     finally:
         os.close(steps)
-        os.close(program)
 
 
-def creation(launch: Launch) -> bytes | None:
-    """The steps of a container's first process; None for what takes Python."""
+def _start(launch: Launch, channel: int, steps: int, kept: tuple[int, ...]) -> int:
+    """Execute the native init now; as ``spawn``. The creator closes ``launch.program``."""
+    launch.program = sealed.open_program(PROGRAM)
+    if caller.spawn(launch.program, channel, steps, kept):
+        return 0
+    # A descriptor made its own copy loses close-on-exec.
+    actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in kept]
+    words = ["pinnace:init", str(channel), str(steps)]
+    return os.posix_spawn(f"/proc/self/fd/{launch.program}", words, {}, file_actions=actions)
+
+
+def prepare() -> None:
+    """Start an init that waits for :func:`take_waiting`, unless it would be of no use."""
+    if os.access(PROGRAM, os.X_OK) and _resolves("/"):
+        with contextlib.suppress(OSError):  # no process to be had: later there may be
+            waiting.prepare(PROGRAM)
+
+
+def take_waiting(launch: Launch, *, own_network: bool) -> None:
+    """Have the init that waits, if there is one, take the steps that will be described for ``launch``."""
+    fits = _is_plain(launch) and not caller.leaves_behind() and launch.preserved == 0
+    launch.waiting = waiting.take(own_network=own_network) if fits else None
+
+
+def creation(launch: Launch, *, held: bool = False) -> bytes | None:
+    """The steps of a container's first process; None for what takes Python.
+
+    One that is ``held`` is started through the channel, by its creator alone.
+    """
     try:
-        return None if _takes_python(launch) else _creation(launch)
+        return None if _takes_python(launch) else _creation(launch, held=held)
     except (_Unfit, Error):
         return None  # Python says what is wrong with it, at the usual place
 
@@ -194,7 +218,7 @@ def _resolves(root: str) -> bool:
     return True
 
 
-def _creation(launch: Launch) -> bytes:
+def _creation(launch: Launch, *, held: bool) -> bytes:
     plan, listener, spec = launch.plan, launch.listener, launch.spec
     if plan is None or listener is None:
         raise _Unfit
@@ -203,7 +227,7 @@ def _creation(launch: Launch) -> bytes:
     if launch.keyring:
         to.add("keyring")
     to.add("name", "pinnace:init")
-    if "network" in plan.made:
+    if "network" in plan.made and not _has_network(launch):
         to.add("loopback")
     for name in ("hostname", "domainname"):
         if spec.get(name):
@@ -215,9 +239,15 @@ def _creation(launch: Launch) -> bytes:
     _become(to, launch)
     to.add("tell", '{"ready":true}')
     to.add("expect", '"created"')
-    to.add("start", listener.fileno())
+    if not held:
+        to.add("start", listener.fileno())
     _execute(to)
     return to.data()
+
+
+def _has_network(launch: Launch) -> bool:
+    """Whether the process is in a network namespace of its own already, with loopback up."""
+    return launch.waiting is not None and launch.waiting.has_network
 
 
 def _joining(launch: Launch, held: dict[str, int]) -> bytes:
@@ -253,7 +283,8 @@ def _enter_namespaces(to: Description, launch: Launch, plan: Plan) -> None:
             to.about(f"{kind} namespace: ")
             to.add("setns", plan.joined[kind], flag)
     flags = CLONE_FS
-    for kind in plan.made - {"cgroup"}:
+    made = plan.made - {"cgroup"} - ({"network"} if _has_network(launch) else set())
+    for kind in made:
         flags |= NAMESPACES[kind][0]
     to.about(f"{'+'.join(sorted(plan.made))} namespace: ")
     to.add("unshare", flags)

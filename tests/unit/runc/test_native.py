@@ -131,7 +131,7 @@ def test_what_is_no_description_is_refused(program: Path, data: bytes) -> None:
 
 
 def test_without_descriptors_nothing_is_done(program: Path) -> None:
-    for words in ([], ["x", "y"], ["3"]):
+    for words in ([], ["x", "y"], ["x"], ["3", "4", "5"]):
         assert subprocess.run([program, *words], check=False).returncode == 125
 
 

@@ -33,7 +33,7 @@ def run(call: Call) -> int:
     else:
         foreground.adopt_orphans()
     made = common.warn(
-        container.create(identifier, bundle, root, None, options._replace(spec=spec))
+        container.create(identifier, bundle, root, None, options._replace(spec=spec, held=True))
     )
     if call.on("no-subreaper") and not detached:
         foreground.adopt_orphans(adopt=False)
@@ -44,6 +44,7 @@ def run(call: Call) -> int:
             return 0
         status = foreground.attend(made, lambda: container.start_created(made))
     except BaseException:
+        container.let_go(made)
         container.delete(identifier, root, force=True)
         raise
     if not call.on("keep"):
