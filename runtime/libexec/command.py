@@ -13,6 +13,9 @@ sys.path.insert(
 )
 
 if os.path.basename(sys.argv[1]) == "runc":  # the one that engines start for every container
+    from pinnace import together
+
+    together.install()
     from pinnace import typing_at_runtime
 
     typing_at_runtime.install()

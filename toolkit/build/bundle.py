@@ -1,7 +1,8 @@
 """The bundle: everything of ours that a board gets, as one reproducible archive.
 
     bin/        ctr, runc, skopeo, containerd-shim-pinnace-v2, pinnaced, containerd, pinnace-keeper
-    lib/        the runtime package, its pure-Python dependencies, byte code for the board's Python
+    lib/        the runtime package, its pure-Python dependencies, byte code for the board's Python, that of a
+                cold runc in one file besides
     libexec/    native helpers (doze, init, launch, pause) and the script behind the commands
     share/      the pause image, as an OCI image layout (tar); shell completion
     manifest.json
@@ -25,7 +26,7 @@ from typing import Any
 
 from toolkit import oci
 from toolkit.arch import Arch
-from toolkit.build import bytecode, dependencies, native, pause
+from toolkit.build import bytecode, dependencies, native, pause, together
 from toolkit.build.commands import add_commands
 from toolkit.build.version import runtime_version
 from toolkit.errors import PinnaceError, UsageError
@@ -95,8 +96,11 @@ def contents(arch: Arch, python: str) -> Tree:
     for path, data in contents_of_runtime().items():
         tree.file(path, data)
     dependencies.add_to(tree, "lib")
-    for path, code in bytecode.compiled(tree, python).items():
+    byte_code = bytecode.compiled(tree, python)
+    for path, code in byte_code.items():
         tree.file(path, code)
+    if byte_code:
+        tree.file(together.PLACE, together.joined(byte_code))
     for program in native.PROGRAMS:
         helper = native.build(program, arch, runtime_version())
         tree.file(f"libexec/{program}", helper.read_bytes(), 0o755)
