@@ -33,13 +33,32 @@ def compose(path: Path, *, project: str = "", namespace: str = "default") -> Ite
     prefix = project or str(found.get("name") or path.resolve().parent.name)
     services = found["services"]
     for name in _order(path, services):
-        yield _Service(path, prefix, name, services[name] or {}).container(namespace)
+        values = _interpolated(path, services[name] or {}, f"services.{name}")
+        yield _Service(path, prefix, name, values).container(namespace)
 
 
 def _refuse(path: Path, keys: set[str], where: str) -> None:
     wrong = sorted(key for key in keys if not key.startswith("x-"))
     if wrong:
         raise UsageError(f"{path}: {where}{wrong[0]} is not supported", hint="docs/resources.md lists what is")  # fmt: skip
+
+
+def _interpolated(path: Path, value: Any, where: str) -> Any:
+    """``value`` with ``$$`` as the dollar sign that it stands for (Compose specification, "Interpolation").
+
+    Variables would be those of whoever types the command: a board must not depend on them.
+    """
+    if isinstance(value, dict):
+        return {key: _interpolated(path, item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_interpolated(path, item, where) for item in value]
+    if not isinstance(value, str) or "$" not in value:
+        return value
+    plain = value.replace("$$", "")
+    if "$" in plain:
+        at = plain.index("$")
+        raise UsageError(f"{path}: {where} has the variable {plain[at:].split()[0]}: nothing is taken from this machine's environment", hint="write $$ for a dollar sign")  # fmt: skip
+    return value.replace("$$", "$")
 
 
 def _order(path: Path, services: Mapping[str, Any]) -> list[str]:

@@ -75,7 +75,7 @@ services:
     x-note: ignored
   db:
     image: registry.lab:5000/db@sha256:00
-    command: serve --port "1 2"
+    command: serve --port "1 2" '$$HOME $$$$'
     environment: {N: 3}
 """
 
@@ -84,7 +84,7 @@ def test_a_compose_file_becomes_containers_in_order(tmp_path: Path) -> None:
     path = tmp_path / "compose.yaml"
     path.write_text(COMPOSE)
     db, web = compose(path)
-    assert (db.container, db.image, db.command) == ("home-db", "registry.lab:5000/db@sha256:00", ("serve", "--port", "1 2"))  # fmt: skip
+    assert (db.container, db.image, db.command) == ("home-db", "registry.lab:5000/db@sha256:00", ("serve", "--port", "1 2", "$HOME $$"))  # fmt: skip
     assert (db.restart, db.network, db.environment) == ("no", "none", {"N": "3"})
     assert (web.image, web.memory, web.environment) == ("docker.io/library/nginx:latest", 64 << 20, {"A": "1", "B": "x=y"})  # fmt: skip
     text = web.unit.source
@@ -106,6 +106,8 @@ def test_a_compose_file_becomes_containers_in_order(tmp_path: Path) -> None:
             "services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [a]}}",
             "depends on",
         ),
+        ("services: {a: {image: 'x:$TAG'}}", "services.a.image has the variable $TAG"),
+        ("services: {a: {image: x, command: [$$$A]}}", "services.a.command has the variable $A"),
         ("services: [", "compose.yaml"),
         ("a: 1", "no services"),
     ],
