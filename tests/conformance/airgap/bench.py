@@ -36,7 +36,14 @@ class Bench:
         found.ensure_started(yes=True)
         self.board, self.folder, self.shown = found, folder, ""
         # The state of the laptop is its own: signing keys, known hosts.
-        self.laptop = Laptop(folder, HOME=str(folder), XDG_STATE_HOME=str(folder), XDG_CACHE_HOME=str(cache_dir().parent))  # fmt: skip
+        self.roles = folder / "roles"
+        self.roles.mkdir()
+        self._own = {
+            "HOME": str(folder),
+            "XDG_STATE_HOME": str(folder),
+            "PINNACE_ROLES": str(self.roles),
+        }
+        self.laptop = Laptop(folder, XDG_CACHE_HOME=str(cache_dir().parent), **self._own)
         # Only who provisions has it, not who makes bundles and releases.
         (folder / "group_vars").mkdir()
         (folder / "group_vars" / "fleet.yml").write_text("registry_auth: {'registry.example': {username: pi, password: !secret env:FLEET_PASSWORD}}\n")  # fmt: skip
@@ -75,7 +82,7 @@ class Bench:
         return subprocess.run(
             [*command, *inventory, "--offline", str(path), *words], cwd=PROJECT, capture_output=True,
             text=True, check=False, timeout=600, stdin=subprocess.DEVNULL,
-            env={**os.environ, "HOME": str(self.folder), "XDG_STATE_HOME": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "empty"), "COLUMNS": "200", "FLEET_PASSWORD": SECRET},
+            env={**os.environ, **self._own, "XDG_CACHE_HOME": str(self.folder / "empty"), "COLUMNS": "200", "FLEET_PASSWORD": SECRET},
         )  # fmt: skip
 
     def on(self, command: str) -> str:
