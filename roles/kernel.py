@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from roles.context import Board
 from toolkit.resources import REBOOT, File, KernelCmdline, KernelModule, Resource, Sysctl
 
+_WATCHES = {"fs.inotify.max_user_instances": "8192"}
+"""Each container with a control group of version 2 has one, to be told when its memory runs out; Linux allows 128."""
+
 
 def recipe(board: Board) -> Iterator[Resource]:
     if board.settings.snapshotter == "overlayfs":
@@ -14,7 +17,9 @@ def recipe(board: Board) -> Iterator[Resource]:
             yield File(path="/etc/modules-load.d/pinnace.conf", source=b"overlay\n")
         yield KernelModule(module="overlay", boot=False)
 
-    parameters = {"net.ipv4.ip_forward": "1", **board.settings.sysctls}
+    # What shares its kernel with others may not set what is not its own.
+    watches = _WATCHES if board.facts["modules"] else {}
+    parameters = {"net.ipv4.ip_forward": "1", **watches, **board.settings.sysctls}
     text = "".join(f"{key} = {value}\n" for key, value in sorted(parameters.items()))
     yield File(path="/etc/sysctl.d/60-pinnace.conf", source=text.encode())
     for key, value in sorted(parameters.items()):
