@@ -145,6 +145,31 @@ def test_the_card_of_a_booting_machine_comes_when_its_usb_host_takes_interrupts(
     assert port.did == ["device_add"]
 
 
+def test_a_machine_that_restarts_while_it_is_looked_after_is_heard(tmp_path: Path) -> None:
+    """QEMU says why the machine ends, and is gone before it has answered."""
+    path = tmp_path / "monitor"
+
+    def qemu() -> None:
+        with server.accept()[0] as connection:
+            connection.sendall(b'{"QMP": {}}\n')
+            connection.recv(1000)
+            connection.sendall(b'{"return": {}}\n')
+            connection.recv(1000)
+            event = b'{"event": "SHUTDOWN", "data": {"reason": "guest-reset"}}\n'
+            connection.sendall(event)
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        thread = threading.Thread(target=qemu)
+        thread.start()
+        with Monitor(path) as monitor:
+            run = Run("armv6l", "", "", str(tmp_path), "", 22)
+            event = supervisor._shutdown(run, "", monitor)
+        thread.join()
+    assert event["data"]["reason"] == "guest-reset"
+
+
 class Board(SystemBoard):
     """A board that has a console's log, and nothing behind it."""
 

@@ -137,18 +137,29 @@ def _reason(event: dict[str, Any], qemu: subprocess.Popen[bytes]) -> str:
 
 def _shutdown(run: Run, incoming: str, monitor: Monitor) -> dict[str, Any]:
     """Wait for the machine's end, however long it runs, and see to what it needs until then."""
-    model, folder = run.model, Path(run.folder)
+    model = run.model
     plugged = bool(incoming) or run.alone or not model.late_network
     while True:
         busy = model.tend is not None or not plugged
         try:
             return monitor.wait_for("SHUTDOWN", _TEND_SECONDS if busy else float("inf"))
         except Silence:
-            if not plugged and network_card.host_listens(monitor, model.usb_host):
-                network_card.plug_in(monitor, model.network)
-                plugged = True
+            pass
+        try:
+            plugged = plugged or _plugged_in(run, monitor)
             if model.tend:
-                model.tend(monitor, folder)
+                model.tend(monitor, Path(run.folder))
+        except PinnaceError:
+            # It may have ended while it was asked: what was heard before that says why.
+            return monitor.wait_for("SHUTDOWN", 0)
+
+
+def _plugged_in(run: Run, monitor: Monitor) -> bool:
+    """Plug the network card of a booting machine in, once that can find it; whether it is in."""
+    listens = network_card.host_listens(monitor, run.model.usb_host)
+    if listens:
+        network_card.plug_in(monitor, run.model.network)
+    return listens
 
 
 def _complaints(qemu: subprocess.Popen[bytes]) -> None:
