@@ -19,8 +19,8 @@ from paramiko.pkey import UnknownKeyType
 from toolkit.connection.channel import Process
 from toolkit.connection.hostkeys import KnownHosts, fingerprint
 from toolkit.connection.limits import Slot, retried
-from toolkit.connection.sudo import SudoPassword
-from toolkit.errors import HostUnreachable
+from toolkit.connection.sudo import LoginPassword, SudoPassword
+from toolkit.errors import HostUnreachable, PinnaceError
 from toolkit.inventory.settings import Target
 
 CONNECT_SECONDS = 15.0
@@ -73,7 +73,7 @@ class Connection:
         self._slot.take(self.target.name)
         try:
             self._fabric = retried(self._connect, self._timeout)
-        except HostUnreachable:
+        except PinnaceError:
             self._slot.release()
             raise
         except (paramiko.SSHException, OSError, EOFError, ValueError) as problem:
@@ -91,12 +91,13 @@ class Connection:
             if not _refused(problem):
                 _close(made)
                 raise
-            wanted = password is None and not self.target.key_file and _takes_password(made)
+            may = self.target.password is not None or not self.target.key_file
+            wanted = password is None and may and _takes_password(made)
             _close(made)
             if password is not None:
                 raise HostUnreachable(f"{self.target.name}: the board does not accept the user and password", hint="check ansible_user and the password") from None  # fmt: skip
-            login = self._password.login
-            if not wanted or login is None or not login.available:
+            login = self._login() if wanted else None
+            if login is None or not login.available:
                 raise
             return self._connect(login.get(self.target.name))
         except BaseException:
@@ -135,12 +136,22 @@ class Connection:
         ``timeout`` (seconds) is how long it may be silent.
         """
         self.open()
-        root = sudo and self._fabric.user != "root"
+        # A secret that is missing is said here, not while sudo waits for it.
+        password = self._sudo() if sudo and self._fabric.user != "root" else None
         try:
             channel = self._fabric.transport.open_session(timeout=self._timeout)
         except (paramiko.SSHException, OSError, EOFError) as problem:
             raise unreachable(self.target.name, self._fabric.host, problem) from problem
-        return Process(channel, self.target.name, command, self._password if root else None, timeout)  # fmt: skip
+        return Process(channel, self.target.name, command, password, timeout)
+
+    def _login(self) -> SudoPassword | None:
+        """The password to log in with: the inventory's for this host, or that of the run."""
+        given = self.target.password
+        return LoginPassword(known=given.text()) if given is not None else self._password.login
+
+    def _sudo(self) -> SudoPassword:
+        given = self.target.become_password
+        return SudoPassword(known=given.text()) if given is not None else self._password
 
     def _build(self, password: str | None = None) -> Any:
         """A fabric connection, strict about host keys at every hop."""

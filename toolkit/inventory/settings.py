@@ -39,6 +39,8 @@ class Target:
         jump: hosts to go through, nearest first, each ``[user@]host[:port]``.
         python: interpreter that runs the agent there.
         board: the emulated board to create and start first, empty for a real one.
+        password, become_password: to log in with, where it takes one and no key, and for sudo; ``None`` where
+            they are asked for.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Target:
     jump: tuple[str, ...] = ()
     python: str = "python3"
     board: str = ""
+    password: Secret | None = None
+    become_password: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,8 @@ _TARGET: dict[str, tuple[str, checks.Check]] = {
     "ansible_ssh_common_args": ("jump", checks.proxy_jump),
     "jump_host": ("jump", checks.list_of(checks.text)),
     "board": ("board", checks.text),
+    "ansible_password": ("password", checks.secret),
+    "ansible_become_password": ("become_password", checks.secret),
 }
 # Ansible's older names for the same thing.
 _ALIASES = {
@@ -101,6 +107,9 @@ _ALIASES = {
     "ansible_ssh_port": "ansible_port",
     "ansible_ssh_user": "ansible_user",
     "ansible_private_key_file": "ansible_ssh_private_key_file",
+    "ansible_ssh_pass": "ansible_password",
+    "ansible_ssh_password": "ansible_password",
+    "ansible_become_pass": "ansible_become_password",
 }
 # What is so anyway, for inventories that say it.
 _AGREED: dict[str, checks.Check] = {
@@ -139,7 +148,7 @@ _SETTINGS: dict[str, checks.Check] = {
     "follow_confirm": checks.integer(5, 3600),
     "follow_authfile": checks.absolute,
 }
-_NOT_SHOWN = frozenset({"registry_auth", "secrets"})
+_NOT_SHOWN = frozenset({"registry_auth", "secrets", "ansible_password", "ansible_become_password"})
 """Variables in which somebody may have written a password."""
 
 
@@ -167,7 +176,7 @@ def resolve(inventory: Inventory, host: str) -> tuple[Target, Settings]:
         try:
             into[field_name] = check(_named(variable, inventory))
         except ValueError as problem:
-            shown = name if name in _NOT_SHOWN else f"{name} = {variable.value!r}"
+            shown = name if key in _NOT_SHOWN else f"{name} = {variable.value!r}"
             raise UsageError(f"{variable.origin}: {shown}: {problem}") from problem
     return Target(**target), Settings(**settings)
 

@@ -99,6 +99,20 @@ def test_jump_hosts_from_options_of_ssh() -> None:
     assert settings("ansible_ssh_common_args='-o ProxyJump=a'")[0].jump == ("a",)
 
 
+@pytest.mark.parametrize("name", ["ansible_password", "ansible_ssh_pass", "ansible_become_pass"])
+def test_a_password_that_stands_there_is_refused_and_not_repeated(name: str) -> None:
+    with pytest.raises(UsageError, match="should name a secret, not be one") as problem:
+        settings(f"{name}=hunter22hunter")
+    assert "hunter22" not in problem.value.message
+
+
+def test_passwords_are_named() -> None:
+    target, _ = settings(
+        "ansible_ssh_pass='!secret env:A'\nansible_become_password='!secret env:B'"
+    )
+    assert (str(target.password), str(target.become_password)) == ("<secret env:A>", "<secret env:B>")  # fmt: skip
+
+
 def test_variables_of_others_are_left_alone() -> None:
     assert settings("http_port=80\nfleet_owner=boats") == settings("memory_cgroup=True")
 
