@@ -32,6 +32,9 @@ REVOKED = "/etc/pinnace/signing/revoked_keys"
 NAMESPACE = "pinnace-fleet"
 FORMAT = 1
 LARGEST_INDEX = 16 << 20
+_DAY = 86400
+_SENSIBLE = 1_700_000_000
+"""A clock that shows less (seconds since 1970) was never set."""
 """Bytes; a host takes some hundreds."""
 _STATE = DIRECTORY + "/signed.json"
 _ARMOR = "-----BEGIN SSH SIGNATURE-----"
@@ -86,12 +89,13 @@ def take(system: System, message: Mapping[str, Any]) -> Taken:
     if len(index) > LARGEST_INDEX:
         raise AgentError("the index is too large")
     state = _state(system)
-    now = max(float(message.get("now") or time.time()), float(state.get("release", 0)))
+    told = float(message.get("now") or time.time())
+    now = max(told, float(state.get("release", 0)))
     signer = verify(system, index, str(message["signature"]), now, message.get("trust", ""))
     found = _parsed(index)
     taken = Taken(found, hashlib.sha256(index).hexdigest(), host, signer)
     _meant_for(found, host, state)
-    _young(taken, state, now)
+    _young(taken, state, told)
     return taken
 
 
@@ -190,11 +194,24 @@ def _meant_for(index: Mapping[str, Any], host: str, state: Mapping[str, Any]) ->
 
 def _young(taken: Taken, state: Mapping[str, Any], now: float) -> None:
     newest = int(state.get("release", 0))
+    # Numbers are times unless somebody chose them; a board without a clock thinks of long ago.
+    ahead = newest - now > _DAY and now > _SENSIBLE
     if taken.release < newest or (taken.release == newest and state.get("index") != taken.digest):
+        if ahead:
+            raise AgentError(f"the board took on release {newest} before, a number of {_date(newest)}: the clock of who made it was ahead, and this one is {taken.release}; nothing was changed", f"make it with --release {newest + 1}: what is made after it on the same machine counts on from there")  # fmt: skip
         raise AgentError(f"this is release {taken.release}, and the board took on {newest} before; nothing was changed", "an old one that is wanted again has to be made and signed anew")  # fmt: skip
     expires = float(taken.index.get("expires") or 0)
-    if expires and now > expires:
-        raise AgentError(f"this expired on {time.strftime('%Y-%m-%d', time.gmtime(expires))}; nothing was changed", "make it anew")  # fmt: skip
+    if expires and max(now, newest) > expires:
+        if ahead and now <= expires:
+            raise AgentError(f"this expires on {_date(expires)}, and the board took on a release of {_date(newest)} before, by a clock that was ahead; nothing was changed", "make it without --expires")  # fmt: skip
+        raise AgentError(f"this expired on {_date(expires)}; nothing was changed", "make it anew")
+
+
+def _date(seconds: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "a time that no clock shows"
 
 
 def _state(system: System) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def make(plans: Mapping[str, Packed], signer: Signer, *, release: int = 0, expir
         hosts[name] = {"plan": content.digest, "facts": packed.facts}
     blobs = {digest: content.size for digest, content in contents.items()}
     body = {"format": FORMAT, "hosts": hosts, "blobs": blobs, "expires": int(expires)}
-    count = release or number(hashlib.sha256(oci.to_json(body)).hexdigest())
+    count = number(hashlib.sha256(oci.to_json(body)).hexdigest(), release)
     index = oci.to_json({**body, "release": count})
     with console.step("sign") as step:
         signature = sign(index, signer)
@@ -101,10 +101,13 @@ def make(plans: Mapping[str, Packed], signer: Signer, *, release: int = 0, expir
     return Made(index, signature, contents, names, count)
 
 
-def number(digest: str) -> int:
-    """A number above all that were given here before, unless the latest was for the same."""
+def number(digest: str, chosen: int = 0) -> int:
+    """A number above all that were given here before, unless the latest was for the same.
+
+    One that was ``chosen`` is taken as it is; when it is the highest, others count on from it.
+    """
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if fixed:
+    if fixed and not chosen:
         if not fixed.isdecimal():
             raise UsageError(f"SOURCE_DATE_EPOCH={fixed!r} is not a number of seconds")
         return int(fixed)
@@ -115,9 +118,11 @@ def number(digest: str) -> int:
             last, what = int(found["release"]), str(found["content"])
         except (OSError, ValueError, KeyError, TypeError):
             last, what = 0, ""
-        if digest and what == digest:
+        if chosen and chosen < last:
+            return chosen
+        if digest and what == digest and chosen in (0, last):
             return last
-        number = max(int(time.time()), last + 1)
+        number = chosen or max(int(time.time()), last + 1)
         path.write_text(json.dumps({"release": number, "content": digest}))
         give_to_user(path)
     return number

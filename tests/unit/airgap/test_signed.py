@@ -16,6 +16,7 @@ import pytest
 from toolkit.agent import signed
 from toolkit.agent.errors import AgentError
 from toolkit.agent.system import System
+from toolkit.airgap import make
 from toolkit.errors import UsageError
 from toolkit.signing import keys
 from toolkit.signing.keys import Signer
@@ -131,6 +132,36 @@ def test_an_older_one_and_another_of_the_same_number(board: Board, anna: Signer)
     board.refuses("took on 200 before", twin, keys.sign(twin, anna))
     newer = index(201)
     assert board.take(newer, keys.sign(newer, anna)).release == 201
+
+
+def test_a_number_of_a_clock_that_was_ahead_is_told(board: Board, anna: Signer) -> None:
+    now = int(time.time())
+    ahead, today = index(2_000_000_000), index(now)
+    board.take(ahead, keys.sign(ahead, anna))
+    board.refuses("a number of 2033-05-18: the clock", today, keys.sign(today, anna))
+    with pytest.raises(AgentError) as problem:
+        board.take(today, keys.sign(today, anna))
+    assert "--release 2000000001" in problem.value.hint
+    soon = index(2_000_000_001, expires=now + 3600)
+    board.refuses("by a clock that was ahead", soon, keys.sign(soon, anna))
+    # A board without a clock cannot say who is wrong.
+    board.refuses("took on 2000000000 before", today, keys.sign(today, anna), now=1000.0)
+    mended = index(2_000_000_001)
+    assert board.take(mended, keys.sign(mended, anna)).release == 2_000_000_001
+
+
+def test_numbers_count_on_from_one_that_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    first = make.number("a")
+    assert make.number("a") == first
+    assert make.number("b", 2_000_000_001) == 2_000_000_001
+    assert make.number("b") == 2_000_000_001
+    assert make.number("c") == 2_000_000_002
+    assert make.number("d", 7) == 7
+    assert make.number("e") == 2_000_000_003
 
 
 def test_a_damaged_memory_of_the_newest_is_no_memory_of_nothing(board: Board, anna: Signer) -> None:
