@@ -64,6 +64,8 @@ class Task:
         self.deleted = False
         self.ending = False
         """The shim was asked to end: that its connection closes is no loss."""
+        self.released = False
+        """It has said that it ends, and closes the connection itself when everything of the container is gone."""
         self.cleaned = False
         """The container was removed: nothing is left of it."""
 
@@ -90,7 +92,7 @@ class Task:
     def stop_shim(self) -> None:
         """Ask the shim to end; it may be gone already."""
         self.ending = True
-        if self._shim is not None:
+        if self._shim is not None and not self.released:
             with contextlib.suppress(Error):
                 self._shim.call("shutdown")
 
@@ -253,6 +255,8 @@ class Task:
         with self._changed:
             self.deleted = True
             self._changed.notify_all()
+        if self.released:
+            self._shim = None
         self.detach()
 
     def _publish(self, what: str, **fields: object) -> None:

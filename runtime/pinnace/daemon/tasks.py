@@ -16,7 +16,14 @@ from pinnace.daemon import bundle
 from pinnace.daemon.backends import OwnShims
 from pinnace.daemon.runtimes import Runtime
 from pinnace.daemon.task import CREATED, RUNNING, STOPPED, ProcessState, Stdio, Task
-from pinnace.errors import AlreadyExists, DeadlineExceeded, Error, FailedPrecondition, NotFound
+from pinnace.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    Error,
+    FailedPrecondition,
+    NotFound,
+    Unavailable,
+)
 from pinnace.store.records import check_identifier
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
 
 _PROGRAM = "shim-binary-path"
 """The file of a bundle that names the program of its shim, unless it is our own."""
+_ENDING_SECONDS = 10.0
+"""How long a task is waited for that was deleted and still has its root; a kernel that flushes a slow card takes its time."""
 
 
 class Exit(NamedTuple):
@@ -60,6 +69,8 @@ class Tasks:
         self._log = log
         self._lock = threading.Lock()
         self._tasks: dict[tuple[str, str], Task] = {}
+        self._ending: dict[tuple[str, str], tuple[Task, threading.Event]] = {}
+        """Those that were deleted, while their shims let go of their roots."""
         os.makedirs(self._root, mode=0o711, exist_ok=True)
 
     # --- finding -----------------------------------------------------------------------------
@@ -132,6 +143,9 @@ class Tasks:
         options: Mapping[str, Any],
         checkpoint: str,
     ) -> int:
+        ending = self._ending.get((task.namespace, task.id))
+        if ending is not None:  # its root is likely the same, and not to be mounted twice
+            ending[1].wait(_ENDING_SECONDS)
         bundle.make(task.bundle, spec)
         if runtime.program:
             bundle.write(task.bundle, _PROGRAM, runtime.program.encode())
@@ -195,16 +209,8 @@ class Tasks:
         state = task.process()
         if state.status not in (STOPPED, CREATED):
             raise FailedPrecondition(f"task {identifier} is {state.status}, it must be stopped")
-        try:
-            result = task.call("delete")
-            task.cleaned = True
-        except Error as problem:
-            # A shim that is gone can't clean up; that is done below.
-            if not task.is_lost():
-                raise
-            self._log.warn(f"deleting task {namespace}/{identifier} without its shim: {problem}")
-            result = {}
-        found = _exit_of(identifier, state, result)
+        result = self._delete(task)
+        found = _exit_of(identifier, task.process(), result)
         self._discard(task)
         self._events.publish(
             namespace,
@@ -215,6 +221,40 @@ class Tasks:
             exited_at=found.exited_at,
         )
         return found
+
+    def _delete(self, task: Task) -> Mapping[str, Any]:
+        """Have the shim remove the container, and end; what it says of the process, nothing when it is gone already."""
+        with self._lock:
+            self._ending.setdefault((task.namespace, task.id), (task, threading.Event()))
+        task.ending = True
+        result: Mapping[str, Any] = {}
+        try:
+            result = task.call("delete", last=True)
+            task.cleaned = True
+            task.released = bool(result.get("ended"))
+        except Error as problem:
+            if task.released:
+                raise NotFound(f"task {task.id} not found") from None  # somebody else deletes it
+            task.ending = False
+            if isinstance(problem, Unavailable):
+                self._shim_gone(task)
+            # A shim that is gone can't clean up; that is done by who calls.
+            if not task.is_lost():
+                raise
+            self._log.warn(f"deleting task {task.namespace}/{task.id} without its shim: {problem}")
+        finally:
+            if not task.released:
+                self._has_ended(task)
+        return result
+
+    def _has_ended(self, task: Task) -> None:
+        """Nothing of a task's container is left: whoever waits to make the next one may go on."""
+        key = task.namespace, task.id
+        with self._lock:
+            found = self._ending.get(key)
+            if found is not None and found[0] is task:
+                del self._ending[key]
+                found[1].set()
 
     # --- while it runs -----------------------------------------------------------------------
 
@@ -312,6 +352,7 @@ class Tasks:
 
     def _connect(self, task: Task, address: str) -> None:
         def gone() -> None:
+            self._has_ended(task)
             self._shim_gone(task)
 
         task.attach(task.backend.connect(task, address, task.on_event, gone))

@@ -38,12 +38,12 @@ def main(words: list[str]) -> int:
         sys.stderr.write(f"pinnace-keeper: {problem}\n")
         return 1
 
-    def start_shim(frame: dict[str, Any], ready: Any) -> None:
+    def start_shim(frame: dict[str, Any], ready: Any) -> bool:
         entry = _SHIMS.get(str(frame.get("protocol") or ""))
         if entry is None:
             raise InvalidArgument(f"no shim speaks {frame['protocol']!r}")
         shim: Any = command.load(entry)
-        shim(frame, ready)
+        return bool(shim(frame, ready))
 
     server.share()
     server.notify_ready()

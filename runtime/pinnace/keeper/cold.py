@@ -12,7 +12,7 @@ from pinnace.linux import sealed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Serve = Callable[[Callable[[str], None]], None]
+    Serve = Callable[[Callable[[str], None]], object]
     """Be a shim until it ends; calls back with its address once it listens."""
 
 

@@ -71,6 +71,13 @@ class Loop:
     def stop(self) -> None:
         self._running = False
 
+    def close(self) -> None:
+        """Let go of signals and descriptors, but for those that are watched: they are others'."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for fd in (self._wake_read, self._wake_write):
+            os.close(fd)
+
     def run(self) -> None:
         """Serve until :meth:`stop`."""
         self.reap()

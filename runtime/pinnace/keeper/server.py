@@ -23,6 +23,7 @@ from typing import Any
 from pinnace.errors import Error, InvalidArgument, PermissionDenied
 from pinnace.keeper import command
 from pinnace.keeper.protocol import Receiver, pack
+from pinnace.keeper.shims import Shims, StartShim
 from pinnace.keeper.spare import Rehearsal, Spare
 
 _REQUEST_SECONDS = 10.0
@@ -42,9 +43,6 @@ _ALLOWED = frozenset(
     )
 )  # fmt: skip
 
-StartShim = Callable[[dict[str, Any], Callable[[str], None]], None]
-"""Be the shim for a request, in a process made for it; calls back with its address once it listens."""
-
 
 class _Session:
     """One connection and the process it is about, once there is one."""
@@ -54,7 +52,8 @@ class _Session:
         self.receiver = Receiver(connection)
         self.deadline = time.monotonic() + _REQUEST_SECONDS
         self.pid = 0
-        self.ready = -1  # a starting shim's pipe
+        self.has_shim = False
+        """Whether a shim is being started for it."""
 
     def say(self, document: dict[str, Any]) -> None:
         try:
@@ -64,8 +63,6 @@ class _Session:
 
     def close(self) -> None:
         self.receiver.close_fds()
-        if self.ready >= 0:
-            os.close(self.ready)
         self.connection.close()
 
 
@@ -74,7 +71,7 @@ class Keeper:
 
     Args:
         cli: what runs a command's words.
-        start_shim: what a forked shim runs.
+        start_shim: what a shim runs.
         release: the directory of our release; commands of another one start cold.
         refuses: which command lines start cold as well.
         rehearse: what a spare goes through, so that a command finds memory of its own.
@@ -87,7 +84,6 @@ class Keeper:
     ) -> None:  # fmt: skip
         self._listener = listener
         self._cli = cli
-        self._start_shim = start_shim
         self._release = release
         self._refuses = refuses
         self._rehearse = rehearse
@@ -97,6 +93,7 @@ class Keeper:
         self._spare: Spare | None = None
         self._spare_until = 0.0
         self._poll = select.poll()
+        self._shims = Shims(self._poll, start_shim)
         self._sessions: dict[int, _Session] = {}
         self._children: dict[int, _Session] = {}
         self._stopping = False
@@ -122,7 +119,9 @@ class Keeper:
                 elif fd == self._wake:
                     self._noticed()
                 elif fd in self._sessions:
-                    self._attend(self._sessions[fd], fd)
+                    self._attend(self._sessions[fd])
+                elif fd in self._shims:
+                    self._shims.attend(fd)
             self._drop_slow()
         if self._spare is not None:
             self._spare.dismiss()
@@ -130,7 +129,9 @@ class Keeper:
     def _patience(self) -> float | None:
         """Milliseconds until an unfinished request is dropped, or a spare made or dismissed; ``None`` for ever."""
         now = time.monotonic()
-        waiting = [each.deadline for each in self._sessions.values() if not each.pid]
+        waiting = [
+            each.deadline for each in self._sessions.values() if not each.pid and not each.has_shim
+        ]
         if self._spare is not None:
             waiting.append(self._spare_until)
         if self._lessons or (self._spare is None and now < self._spare_until):
@@ -182,7 +183,7 @@ class Keeper:
             return
         self._sessions[connection.fileno()] = session
         self._poll.register(connection.fileno(), select.POLLIN)
-        self._attend(session, connection.fileno())  # most often the request is there already
+        self._attend(session)  # most often the request is there already
 
     def _noticed(self) -> None:
         for number in os.read(self._wake, 512):
@@ -209,10 +210,7 @@ class Keeper:
             # Its launcher may be gone by now: the command has told it of its end.
             self._keep_spare()
 
-    def _attend(self, session: _Session, fd: int) -> None:
-        if fd == session.ready:
-            self._shim_is_ready(session)
-            return
+    def _attend(self, session: _Session) -> None:
         try:
             frames, gone = session.receiver.receive()
             for frame in frames:
@@ -236,10 +234,10 @@ class Keeper:
             number = frame.get("signal")
             if number in _ALLOWED:
                 os.kill(session.pid, int(number))
-        elif op == "cli" and not session.pid:
+        elif op == "cli" and not session.pid and not session.has_shim:
             self._start_command(session, frame)
-        elif op == "shim" and not session.pid:
-            self._fork_shim(session, frame)
+        elif op == "shim" and not session.pid and not session.has_shim:
+            self._start_shim(session, frame)
         else:
             raise InvalidArgument(f"the keeper does not do {op!r} here")
 
@@ -277,71 +275,29 @@ class Keeper:
             command.become(request, fds, self._cli)
         return pid
 
-    def _fork_shim(self, session: _Session, frame: dict[str, Any]) -> None:
-        """Fork a shim. It outlives us: when we end, init adopts it.
-
-        One fork, not the daemon's usual two: what the first would have written to is memory that
-        the second keeps (0.4 MB a container).
-        """
+    def _start_shim(self, session: _Session, frame: dict[str, Any]) -> None:
         for key in ("namespace", "id", "bundle", "state"):
             if not isinstance(frame.get(key), str) or not frame[key]:
                 raise InvalidArgument(f"a shim needs {key}")
-        ready, tell = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            os.setsid()
-            _become_shim(frame, tell, self._start_shim)
-        os.close(tell)
-        session.ready = ready
-        session.pid = pid
-        self._sessions[ready] = session
-        self._poll.register(ready, select.POLLIN)
+        session.has_shim = True
 
-    def _shim_is_ready(self, session: _Session) -> None:
-        text = os.read(session.ready, 4096).decode("utf-8", "replace")
-        pid, _, rest = text.partition(" ")
-        if pid.isdecimal() and rest:
-            session.say({"pid": int(pid), "address": rest})
-        else:
-            session.say(_error(Error(text or "the shim ended before it listened")))
-        self._end(session)
+        def answer(document: dict[str, Any]) -> None:
+            session.say(document)
+            self._end(session)
+
+        self._shims.start(frame, answer)
 
     def _end(self, session: _Session) -> None:
-        for fd in (session.connection.fileno(), session.ready):
-            if self._sessions.pop(fd, None) is not None:
-                self._poll.unregister(fd)
+        fd = session.connection.fileno()
+        if self._sessions.pop(fd, None) is not None:
+            self._poll.unregister(fd)
         session.close()
 
     def _drop_slow(self) -> None:
         now = time.monotonic()
         for session in list(self._sessions.values()):
-            if not session.pid and session.deadline < now:
+            if not session.pid and not session.has_shim and session.deadline < now:
                 self._end(session)
-
-
-def _become_shim(frame: dict[str, Any], tell: int, start_shim: StartShim) -> None:
-    """Be the shim until it ends; does not return."""
-    status = 1
-    try:
-        command.close_all_but(0, 1, 2, tell)
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        command.reset_signals()
-
-        def ready(address: str) -> None:
-            os.write(tell, f"{os.getpid()} {address}".encode())
-            os.close(tell)
-
-        start_shim(frame, ready)
-        status = 0
-    except BaseException as problem:
-        os.write(2, f"shim of {frame['id']}: {problem!r}\n".encode("utf-8", "replace"))
-        # When it listened already the pipe is closed, and nobody waits for this.
-        with contextlib.suppress(OSError):
-            os.write(tell, f"{problem}".encode("utf-8", "replace")[:4000])
-    finally:
-        os._exit(status)
 
 
 def _noted(_number: int, _frame: object) -> None:

@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pinnace.errors import (
     AlreadyExists,
@@ -23,7 +23,7 @@ from pinnace.errors import (
     NotFound,
     Unimplemented,
 )
-from pinnace.keeper import checkpoints, cold, doze, sockets
+from pinnace.keeper import checkpoints, cold, doze, sockets, wanted
 from pinnace.keeper.connection import Connection
 from pinnace.keeper.loop import READ, WRITE, Loop
 from pinnace.keeper.process import (
@@ -36,10 +36,12 @@ from pinnace.keeper.process import (
     status_of,
 )
 from pinnace.keeper.protocol import VERSION
+from pinnace.keeper.root import Root
 from pinnace.keeper.stdio import Stdio
+from pinnace.keeper.wanted import Wanted
 from pinnace.linux import sealed
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
-from pinnace.linux.mount import Mount, mount_all, unmount_all
+from pinnace.linux.mount import Mount
 from pinnace.runc import control, create
 
 if TYPE_CHECKING:
@@ -53,40 +55,20 @@ _LONELY_SECONDS = 20.0
 """How long a shim without a container waits for somebody: a daemon that was killed after asking for it never comes."""
 
 
-class Wanted(NamedTuple):
-    """Which container a shim is for: names, its bundle directory, and the shim's own directory."""
-
-    namespace: str
-    id: str
-    bundle: str
-    state: str
-
-
-def parse(request: Mapping[str, Any]) -> Wanted:
-    """Check a request for a shim; raises InvalidArgument."""
-    values = []
-    for name in Wanted._fields:
-        value = request.get(name)
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise InvalidArgument(f"{name} must be text")
-        values.append(value)
-    wanted = Wanted(*values)
-    if not (wanted.bundle.startswith("/") and wanted.state.startswith("/")):
-        raise InvalidArgument("bundle and state must be absolute paths")
-    return wanted
-
-
-def serve_frame(request: Mapping[str, Any], ready: Callable[[str], None]) -> None:
+def serve_frame(request: Mapping[str, Any], ready: Callable[[str], None]) -> bool:
     """Be a container's shim, as ``request`` has it, until it is shut down; ``ready`` is told the socket's path.
 
-    Raises InvalidArgument, and AlreadyExists when a shim listens there.
+    True: this process may be the shim of another container. Raises InvalidArgument, and AlreadyExists when a shim listens there.
     """
-    wanted = parse(request)
-    address = os.path.join(wanted.state, "shim.sock")
+    place = wanted.parse(request)
+    address = os.path.join(place.state, "shim.sock")
     listener = sockets.listen(address)
-    settle(wanted.state)
+    settle(place.state)
     ready(address)
-    Shim(wanted, listener).run()
+    shim = Shim(place, listener)
+    shim.run()
+    shim.close()
+    return True
 
 
 def settle(state: str) -> None:
@@ -105,12 +87,13 @@ def settle(state: str) -> None:
 class Shim:
     """The processes, the connections, and the loop that serves them."""
 
-    def __init__(self, wanted: Wanted, listener: socket.socket) -> None:
-        self._wanted = wanted
+    def __init__(self, place: Wanted, listener: socket.socket) -> None:
+        self._wanted = place
         self._listener = listener
-        self._runtime_root = os.path.join(wanted.state, "runc")
-        self._rootfs = os.path.join(wanted.bundle, "rootfs")
+        self._runtime_root = os.path.join(place.state, "runc")
+        self._root = Root(os.path.join(place.bundle, "rootfs"))
         self._created = False
+        self._made: create.Created | None = None
         self._oom: OomWatch | None = None
         self._processes: dict[str, Process] = {}
         self._connections: dict[int, Connection] = {}
@@ -122,6 +105,14 @@ class Shim:
         self._wait_for_company()
         self._loop.quiet(doze.seconds(), self._doze)
         self._loop.run()
+
+    def close(self) -> None:
+        """Let go of everything, after :meth:`run`. The daemon takes the end of its connection for the end of it all."""
+        self._root.let_go()
+        for connection in self._connections.values():
+            connection.close()
+        self._listener.close()
+        self._loop.close()
 
     # --- dozing ------------------------------------------------------------------------------
 
@@ -209,11 +200,12 @@ class Shim:
         try:
             process.checkpoint = str(params.get("checkpoint") or "")
             if process.checkpoint:
-                self._mount(mounts)
+                self._root.mount(mounts)
                 return {"pid": 0}
             streams = self._streams(process)
-            options = _options(params.get("options") or {})
-            self._made(process, self._create(mounts, streams, options))
+            options = wanted.options(params.get("options") or {})
+            self._made = self._create(mounts, streams, options)
+            self._has_process(process, self._made)
             self._watch_memory()
         except BaseException:
             self._processes.pop("", None)
@@ -226,15 +218,11 @@ class Shim:
         self, mounts: list[Mount], streams: tuple[int, int, int], options: create.Options
     ) -> create.Created:
         """Mount the root file system and create the container."""
-        self._mount(mounts)
+        self._root.mount(mounts)
         return create.create(
             self._wanted.id, self._wanted.bundle, state_root=self._runtime_root, stdio=streams,
             options=options,
         )  # fmt: skip
-
-    def _mount(self, mounts: list[Mount]) -> None:
-        if mounts:
-            mount_all([item._replace(options=tuple(item.options)) for item in mounts], self._rootfs)
 
     def _watch_memory(self) -> None:
         """Tell whoever listens when the container's memory runs out."""
@@ -260,9 +248,11 @@ class Shim:
                 # Clients read to the end before they delete what did not start.
                 process.stdio.close()
                 raise
-            self._made(process, made)
+            self._has_process(process, made)
         elif process.checkpoint:
             self._restore(process)
+        elif self._made is not None:
+            create.start_made(self._made)
         else:
             create.start(self._runtime_root, self._wanted.id)
         process.status = RUNNING
@@ -307,7 +297,7 @@ class Shim:
     def _exec(self, process: Process, streams: tuple[int, int, int]) -> create.Created:
         """Run a further process."""
         spec = dict(process.spec or {})
-        options = create.Options(oom_score_adj=_oom_score_adj())
+        options = create.Options(oom_score_adj=wanted.oom_score_adj())
         return create.exec_(
             self._runtime_root, self._wanted.id, spec, stdio=streams, options=options
         )
@@ -338,16 +328,23 @@ class Shim:
         return {}
 
     def do_delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Remove the container, whose process has ended or never ran; how it ended."""
+        """Remove the container, whose process has ended or never ran; how it ended.
+
+        With ``last`` nothing will be asked of the shim any more: it says that it has ``ended``, and ends.
+        """
         process = self._process({"exec_id": ""})
         if process.status not in (CREATED, STOPPED):
             raise FailedPrecondition(f"the container is {process.status}")
         self._end(process)
-        self._clean()
+        is_last = bool(params.get("last"))
+        self._clean(lazily=is_last)
         for other in self._processes.values():
             other.stdio.close()
         self._processes.clear()
-        return process.result()
+        if not is_last:
+            return process.result()
+        self._loop.stop()
+        return {**process.result(), "ended": True}
 
     def do_delete_process(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Forget a further process that has ended or never ran; how it ended."""
@@ -425,7 +422,7 @@ class Shim:
         """What the runtime gives the process; with a terminal these are not used."""
         return (0, 1, 2) if process.terminal else process.stdio.open()
 
-    def _made(self, process: Process, made: create.Created) -> None:
+    def _has_process(self, process: Process, made: create.Created) -> None:
         process.pid = made.pid
         if made.terminal is not None:
             process.stdio.attach_console(made.terminal)
@@ -470,7 +467,7 @@ class Shim:
             time.sleep(0.001)
             self._loop.reap()
 
-    def _clean(self) -> None:
+    def _clean(self, *, lazily: bool = False) -> None:
         """Remove what was made for the container; each part whether or not another fails."""
         if not self._created:
             return
@@ -481,9 +478,18 @@ class Shim:
             self._oom.close()
             self._oom = None
         try:
-            control.delete(self._runtime_root, self._wanted.id, force=True)
+            self._delete()
         finally:
-            unmount_all(self._rootfs)
+            self._root.unmount(lazily=lazily)
+
+    def _delete(self) -> None:
+        """Remove the container. What its process has left behind, or another command has done to it, takes the long way."""
+        made, self._made = self._made, None
+        if made is not None:
+            with contextlib.suppress(Error, OSError):
+                control.delete_made(made.state, made.spec, made.cgroup)
+                return
+        control.delete(self._runtime_root, self._wanted.id, force=True)
 
     # --- connections -------------------------------------------------------------------------
 
@@ -570,22 +576,6 @@ def wake(words: list[str]) -> None:
     sealed.run_from_memory()  # it does from the start, and forks are to know
     KERNEL.set_process_name("pinnace-shim")
     Shim.restore(*doze.woken(words)).run()
-
-
-def _options(wanted: Mapping[str, Any]) -> create.Options:
-    """What a client's options for runc mean here (api.schema.runc)."""
-    return create.Options(
-        cgroup_manager="systemd" if wanted.get("systemd_cgroup") else "",
-        pivot=not wanted.get("no_pivot_root"),
-        keyring=not wanted.get("no_new_keyring"),
-        oom_score_adj=_oom_score_adj(),
-    )
-
-
-def _oom_score_adj() -> int:
-    """For what no configuration says it of: the kernel is not to spare a container as it spares its shim."""
-    with open("/proc/self/oom_score_adj", encoding="ascii") as file:
-        return max(0, int(file.read()))
 
 
 def main(argv: list[str]) -> int:

@@ -24,6 +24,7 @@ class FakeShim:
         self.exit_at_start: int | None = None
         self.listeners: list[tuple[OnEvent, Callable[[], None]]] = []
         self.alive = True
+        self.ends_itself = False
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         if not self.alive:
@@ -55,8 +56,9 @@ class FakeShim:
     def do_state(self, exec_id: str | None = None) -> dict[str, Any]:
         return {"processes": list(self.processes.values())}
 
-    def do_delete(self) -> dict[str, Any]:
-        return self._result("")
+    def do_delete(self, last: bool) -> dict[str, Any]:
+        """One of an older release does not know ``last``."""
+        return {**self._result(""), **({"ended": True} if self.ends_itself and last else {})}
 
     def do_delete_process(self, exec_id: str) -> dict[str, Any]:
         return self._result(exec_id)

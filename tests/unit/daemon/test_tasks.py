@@ -321,3 +321,30 @@ def test_a_shim_that_dies_ends_its_processes(world: World) -> None:
 def test_tasks_that_are_not_there(world: World, use: Callable[[Tasks], object]) -> None:
     with pytest.raises(NotFound, match="task none not found"):
         use(world.tasks)
+
+
+def test_a_shim_that_ends_itself_is_not_asked_to_and_waited_for_before_the_next(
+    world: World,
+) -> None:
+    world.create()
+    shim = world.shims.only
+    shim.ends_itself = True
+    world.tasks.delete(NS, "c1")
+    assert [method for method, _ in shim.calls] == ["subscribe", "create", "delete"]
+    assert world.topics() == ["create", "delete"]
+    again = threading.Thread(target=world.create, daemon=True)
+    again.start()
+    again.join(0.1)
+    assert again.is_alive()  # what it had mounted may still be there
+    shim.die()
+    again.join(10)
+    assert world.topics() == ["create"]
+    assert world.state().status == "created"
+
+
+def test_a_shim_that_dies_while_it_deletes_ends_its_processes(world: World) -> None:
+    world.create()
+    world.shims.only.alive = False  # nobody has been told yet
+    assert world.tasks.delete(NS, "c1").status == LOST_STATUS
+    assert world.topics() == ["create", "exit", "delete"]
+    assert world.left_behind() == []

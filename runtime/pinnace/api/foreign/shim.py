@@ -94,7 +94,7 @@ class ForeignShim:
         request = shims.KillRequest(id=self._id, **which)
         self._client.call(self._task.kill, request)
 
-    def do_delete(self) -> dict[str, Any]:
+    def do_delete(self, last: bool = False) -> dict[str, Any]:
         return self._delete("")
 
     def do_delete_process(self, exec_id: str) -> dict[str, Any]:

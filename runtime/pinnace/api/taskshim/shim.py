@@ -20,7 +20,8 @@ from pinnace.errors import Error, InvalidArgument, Unimplemented
 from pinnace.keeper import cold, sockets
 from pinnace.keeper.connection import Connection
 from pinnace.keeper.process import STOPPED
-from pinnace.keeper.shim import Shim, Wanted, parse, settle
+from pinnace.keeper.shim import Shim, settle
+from pinnace.keeper.wanted import Wanted, parse
 
 if TYPE_CHECKING:
     import socket
