@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,9 @@ class Workers:
         with self._changed:
             if not self._jobs:
                 self._idle += 1
-                self._changed.wait(IDLE_SECONDS)
+                end = time.monotonic() + IDLE_SECONDS
+                # Who was notified may find that a thread that was just done has taken the job.
+                while not self._jobs and (left := end - time.monotonic()) > 0:
+                    self._changed.wait(left)
                 self._idle -= 1
             return self._jobs.popleft() if self._jobs else None

@@ -24,3 +24,25 @@ def test_it_rests_once_nothing_comes_any_more(monkeypatch: pytest.MonkeyPatch) -
     pool.submit(done.set)
     assert done.wait(10)
     assert rests.acquire(timeout=10)
+
+
+def test_a_thread_whose_job_another_took_goes_on_waiting() -> None:
+    pool = Workers("test")
+    done = threading.Semaphore(0)
+    threads: set[int] = set()
+
+    def job() -> None:
+        threads.add(threading.get_native_id())
+        done.release()
+
+    def submit() -> None:
+        for _ in range(500):
+            pool.submit(job)
+            done.acquire()
+
+    clients = [threading.Thread(target=submit) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join(30)
+    assert len(threads) <= 2 * len(clients)
