@@ -210,6 +210,11 @@ def _integer(value: int, prefix: int) -> bytes:
     return bytes(out)
 
 
+_KNOWN: dict[bytes, tuple[Header, ...]] = {}
+"""Blocks that mean the same in every state of a decoder: those of our own clients, and of our answers."""
+_MOST_KNOWN, _MOST_KNOWN_BYTES = 128, 512
+
+
 class Decoder:
     """Decodes the header blocks of one direction of one connection, in their order."""
 
@@ -217,14 +222,24 @@ class Decoder:
         self._table: list[Header] = []
         self._size = 0
         self._limit = TABLE_SIZE
+        self._is_plain = True
+        """Whether a block neither uses the table nor changes it, so that it means the same everywhere."""
 
     def decode(self, block: bytes) -> list[Header]:
         """The headers of a block. Raises ``HeaderError``; the state is lost then."""
+        known = _KNOWN.get(block)
+        if known is not None:
+            return list(known)
         headers: list[Header] = []
+        self._is_plain = True
         try:
             self._decode(block, headers)
         except IndexError:
             raise HeaderError("a header block ends in the middle of a header") from None
+        if self._is_plain and len(block) <= _MOST_KNOWN_BYTES:
+            if len(_KNOWN) >= _MOST_KNOWN:
+                _KNOWN.clear()
+            _KNOWN[block] = tuple(headers)
         return headers
 
     def _decode(self, block: bytes, headers: list[Header]) -> None:
@@ -261,14 +276,19 @@ class Decoder:
     def _entry(self, index: int) -> Header:
         if not index or index > len(_STATIC) + len(self._table):
             raise HeaderError(f"no header has the index {index}")
-        return _STATIC[index - 1] if index <= len(_STATIC) else self._table[index - 62]
+        if index <= len(_STATIC):
+            return _STATIC[index - 1]
+        self._is_plain = False
+        return self._table[index - 62]
 
     def _add(self, header: Header) -> None:
+        self._is_plain = False
         self._table.insert(0, header)
         self._size += _entry_size(header)
         self._evict()
 
     def _resize(self, block: bytes, position: int) -> int:
+        self._is_plain = False
         limit, position = _read_integer(block, position, 5)
         if limit > TABLE_SIZE:
             raise HeaderError(f"a header table of {limit} bytes was not offered")
