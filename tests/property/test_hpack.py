@@ -73,3 +73,13 @@ def test_the_table_follows_size_updates_and_evicts() -> None:
 def test_broken_blocks_are_refused(block: bytes, reason: str) -> None:
     with pytest.raises(hpack.HeaderError, match=reason):
         hpack.Decoder().decode(block)
+
+
+def test_a_block_that_uses_the_table_means_what_this_table_says() -> None:
+    """Blocks are remembered, but for those that depend on what came before them."""
+    for value in ("one", "two"):
+        decoder = hpack.Decoder()
+        added = decoder.decode(b"\x40\x04name\x03" + value.encode())
+        assert added == decoder.decode(b"\xbe") == [("name", value)]
+        assert decoder.decode(b"\x00\x04name\x05plain") == [("name", "plain")]
+        assert decoder.decode(b"\x00\x04name\x05plain") == [("name", "plain")]

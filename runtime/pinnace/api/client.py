@@ -70,12 +70,7 @@ class Channel:
     ) -> Response:
         """Call a method that has one request and one response."""
         limit = self._timeout if timeout is None else timeout
-        with self.stream(method, request, timeout=limit, metadata=metadata) as call:
-            response = call.receive()
-            if response is None:
-                raise errors.Error(f"{method.path} gave no response")
-            call.receive()  # the status behind the response
-            return response
+        return self.stream(method, request, timeout=limit, metadata=metadata).result()
 
     def stream(
         self,
@@ -88,12 +83,13 @@ class Channel:
         """Start a call. With ``request`` nothing more is sent; else use the call's ``send``."""
         deadline = None if timeout is None else time.monotonic() + timeout
         headers = hpack.encode(self._headers(method.path, timeout, metadata or {}))
+        data = b"" if request is None else grpc.framed(request.encode())
         try:
-            stream = self._connected().open_stream(headers)
+            stream = self._connected().open_stream(headers, data)
         except frames.StreamClosed as problem:
             raise errors.Unavailable(f"{self.address}: {problem.reason}") from None
         call: Call[Request, Response] = Call(method, stream, deadline, self.address)
-        if request is not None:
+        if request is not None and not stream.finished:
             call.send(request, last=True)
         return call
 
@@ -203,6 +199,15 @@ class Call(Generic[Request, Response]):
         except TimeoutError:
             raise self._timed_out() from None
         return None
+
+    def result(self) -> Response:
+        """The only response; raises the error the call ended with."""
+        with self:
+            response = self.receive()
+            if response is None:
+                raise errors.Error(f"{self._method.path} gave no response")
+            self.receive()  # the status behind the response
+            return response
 
     def cancel(self) -> None:
         """End the call at once; nothing happens when it has ended."""

@@ -162,8 +162,11 @@ class Connection:
 
     # --- writing -----------------------------------------------------------------------------
 
-    def open_stream(self, headers: bytes) -> Stream:
-        """Client: start a call. Raises ``StreamClosed`` when the connection is gone."""
+    def open_stream(self, headers: bytes, data: bytes = b"") -> Stream:
+        """Client: start a call, with ``data`` as all that is sent in it, if it is ``finished`` then: it may be too large.
+
+        Raises ``StreamClosed`` when the connection is gone.
+        """
         with self._write_lock:
             with self.lock:
                 if self.closed:
@@ -171,8 +174,16 @@ class Connection:
                 stream = Stream(self, self._next, self._peer_window)
                 self._next += 2
                 self.streams[stream.identifier] = stream
+                at_once = 0 < len(data) <= min(stream.send_window, self.send_window, self.peer_frame)
+                if at_once:
+                    stream.send_window -= len(data)
+                    self.send_window -= len(data)
+                    stream.finished = True
+            out = self._header_frames(stream.identifier, headers, end=False)
+            if at_once:
+                out += frame(DATA, END_STREAM, stream.identifier, data)
             # Under the write lock: streams must appear on the wire in the order of their numbers.
-            self._write_now(self._header_frames(stream.identifier, headers, end=False))
+            self._write_now(out)
         self._flush()
         return stream
 
