@@ -174,7 +174,9 @@ class Connection:
                 stream = Stream(self, self._next, self._peer_window)
                 self._next += 2
                 self.streams[stream.identifier] = stream
-                at_once = 0 < len(data) <= min(stream.send_window, self.send_window, self.peer_frame)
+                at_once = (
+                    0 < len(data) <= min(stream.send_window, self.send_window, self.peer_frame)
+                )
                 if at_once:
                     stream.send_window -= len(data)
                     self.send_window -= len(data)

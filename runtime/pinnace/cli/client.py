@@ -83,6 +83,16 @@ class Client:
                 milliseconds = (time.monotonic() - started) * 1000
                 sys.stderr.write(f"DEBUG {method.path} {milliseconds:.1f} ms\n")
 
+    def begin(
+        self, method: Method[Request, Response], request: Request
+    ) -> Stream[Request, Response]:
+        """One request whose answer is taken later, by ``result()``, or never."""
+        if self.debug:
+            sys.stderr.write(f"DEBUG {method.path} (begun)\n")
+        return self._channel.stream(
+            method, request, metadata=self._metadata(), timeout=self._remaining()
+        )
+
     def read(
         self, method: Method[Request, Response], request: Request
     ) -> Generator[Response, None, None]:

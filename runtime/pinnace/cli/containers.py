@@ -22,7 +22,7 @@ from pinnace.linux.mount import Mount
 from pinnace.spec import oci
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pinnace.api.schema.types import Mount as MountMessage
     from pinnace.cli.client import Client
@@ -45,24 +45,57 @@ class Prepared(NamedTuple):
 @contextmanager
 def leased(client: Client) -> Iterator[None]:
     """Keep the garbage collector from what is made inside until something refers to it."""
-    import time
-
-    expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + _LEASE_HOURS * 3600))
-    lease_id = f"{time.time_ns()}-{os.urandom(4).hex()}"
-    client.call(
-        leases_api.Leases.create,
-        leases_api.CreateRequest(id=lease_id, labels={"containerd.io/gc.expire": expires}),
-    )
-    client.lease = lease_id
+    lease = Lease(client)
+    lease.hold()
     try:
         yield
     finally:
-        client.lease = ""
-        client.call(leases_api.Leases.delete, leases_api.DeleteRequest(id=lease_id))
+        lease.end()()
+
+
+class Lease:
+    """What :func:`leased` makes, without waiting: it is asked for here, there from :meth:`hold` on."""
+
+    __slots__ = ("_client", "_id", "_is_held", "_made")
+
+    def __init__(self, client: Client) -> None:
+        import time
+
+        until = time.time() + _LEASE_HOURS * 3600
+        expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))
+        self._client = client
+        self._id = f"{time.time_ns()}-{os.urandom(4).hex()}"
+        request = leases_api.CreateRequest(id=self._id, labels={"containerd.io/gc.expire": expires})
+        self._made = client.begin(leases_api.Leases.create, request)
+        self._is_held = False
+
+    def hold(self) -> None:
+        """Have it keep what is made from now on; raises what the daemon says."""
+        self._is_held = True
+        self._made.result()
+        self._client.lease = self._id
+
+    def end(self) -> Callable[[], object]:
+        """Ask for its end; what is given waits for that, and raises what the daemon says."""
+        if not self._is_held:
+            self._made.result()  # its end must not come before it
+        self._client.lease = ""
+        request = leases_api.DeleteRequest(id=self._id)
+        return self._client.begin(leases_api.Leases.delete, request).result
 
 
 def mounts_of(messages: Sequence[MountMessage]) -> list[Mount]:
     return [Mount(each.type, each.source, each.target, tuple(each.options)) for each in messages]
+
+
+def mount_messages(mounts: Sequence[Mount]) -> list[MountMessage]:
+    """The reverse of :func:`mounts_of`."""
+    from pinnace.api.schema.types import Mount as Message
+
+    return [
+        Message(type=each.type, source=each.source, target=each.target, options=list(each.options))
+        for each in mounts
+    ]
 
 
 def prepare_snapshot(
@@ -158,17 +191,22 @@ def parse_labels(words: Sequence[str]) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in words)
 
 
-def image_contents(
-    client: Client, image_name: str, platform_name: str, snapshotter: str, *, sync_fs: bool = False
-) -> images.Contents:
-    """What is in an image for a platform, unpacked into ``snapshotter`` if it is not yet."""
-    from pinnace.cli import unpack
+def image_parts(client: Client, image_name: str, platform_name: str) -> images.Contents:
+    """What is in an image for a platform (empty: this machine's)."""
     from pinnace.spec import platform
 
     wanted = platform.parse(platform_name) if platform_name else None
-    image = images.get(client, image_name)
-    contents = images.contents(client, image, wanted)
-    unpack.ensure(client, contents, snapshotter, sync_fs=sync_fs)
+    return images.contents(client, images.get(client, image_name), wanted)
+
+
+def image_contents(
+    client: Client, image_name: str, platform_name: str, snapshotter: str
+) -> images.Contents:
+    """The same, unpacked into ``snapshotter`` if it is not yet."""
+    from pinnace.cli import unpack
+
+    contents = image_parts(client, image_name, platform_name)
+    unpack.ensure(client, contents, snapshotter)
     return contents
 
 

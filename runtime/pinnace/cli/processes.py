@@ -11,16 +11,20 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema import tasks as tasks_api
+from pinnace.cli import containers
 from pinnace.cli.stdio import Pump, Streams, attach_to, remove_fifos
 from pinnace.cli.terminal import RawTerminal
 from pinnace.errors import Error, FailedPrecondition, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pinnace.api.schema.containers import Container
     from pinnace.api.schema.tasktypes import Process as ProcessMessage
     from pinnace.api.schema.types import Descriptor
     from pinnace.api.schema.wellknown import Any as AnyMessage
     from pinnace.cli.client import Client
+    from pinnace.linux.mount import Mount
 
 _TTY_SIGNALS = (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 Tasks = tasks_api.Tasks
@@ -66,22 +70,22 @@ class Process:
 
     def create_task(
         self, container: Container, wish: StdioWish, *, no_pivot: bool = False,
-        checkpoint: Descriptor | None = None,
+        checkpoint: Descriptor | None = None, mounts: Sequence[Mount] | None = None,
     ) -> None:  # fmt: skip
         """Make the container's task: namespaces and root exist, its command does not run yet.
 
-        With ``checkpoint`` its memory is what that holds.
+        With ``checkpoint`` its memory is what that holds. ``mounts`` make its root; without them the daemon is asked.
         """
-        from pinnace.api.schema.types import Mount as MountMessage
-        from pinnace.cli.containers import snapshot_mounts
-
-        mounts: list[MountMessage] = snapshot_mounts(self.client, container)
+        if mounts is None:
+            rootfs = containers.snapshot_mounts(self.client, container)
+        else:
+            rootfs = containers.mount_messages(mounts)
         stdin, stdout, stderr = self._open(self.container_id, wish)
         try:
             answer = self.client.call(
                 Tasks.create,
                 tasks_api.CreateTaskRequest(
-                    container_id=self.container_id, rootfs=mounts, stdin=stdin, stdout=stdout,
+                    container_id=self.container_id, rootfs=rootfs, stdin=stdin, stdout=stdout,
                     stderr=stderr, terminal=wish.terminal, checkpoint=checkpoint,
                     options=_task_options(container, no_pivot),
                 ),
@@ -247,14 +251,15 @@ class Process:
             container_id=self.container_id, exec_id=self.exec_id, stdin=True
         )
         try:
-            self.client.call(Tasks.close_io, request)
+            # Nobody waits for the answer: the process may have ended meanwhile.
+            self.client.begin(Tasks.close_io, request)
         except Error:
-            return  # it ended meanwhile
+            return
 
 
 def run_task(
     process: Process, container: Container, wish: StdioWish, *, detach: bool, pid_file: str,
-    no_pivot: bool = False, checkpoint: Descriptor | None = None,
+    no_pivot: bool = False, checkpoint: Descriptor | None = None, mounts: Sequence[Mount] | None = None,
 ) -> int:  # fmt: skip
     """Create and start a container's task; in the foreground until it ends.
 
@@ -263,7 +268,7 @@ def run_task(
     """
     if wish.terminal and not detach:
         RawTerminal(0)  # complain before anything is made
-    process.create_task(container, wish, no_pivot=no_pivot, checkpoint=checkpoint)
+    process.create_task(container, wish, no_pivot=no_pivot, checkpoint=checkpoint, mounts=mounts)
     try:
         if pid_file:
             write_pid(pid_file, process.pid)

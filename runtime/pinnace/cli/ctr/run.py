@@ -56,16 +56,18 @@ def run(call: Call) -> int:
     if wish.terminal and not detach:
         RawTerminal(0)  # complain before anything is made
     with Client.of(call) as client:
-        container = build(client, call)
+        container, mounts, settle = build(client, call)
         try:
             process = Process(client, container.id)
-            return run_task(
+            status = run_task(
                 process, container, wish, detach=detach, pid_file=call.text("pid-file"),
-                no_pivot=call.on("no-pivot"),
+                no_pivot=call.on("no-pivot"), mounts=mounts,
             )  # fmt: skip
         finally:
             if remove:
                 _remove(client, container)
+        settle()
+    return status
 
 
 def _remove(client: Client, container: Container) -> None:

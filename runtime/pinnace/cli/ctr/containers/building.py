@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.api.schema import runc, runtimeoptions
 from pinnace.api.schema.containers import Container
@@ -11,55 +12,91 @@ from pinnace.api.schema.wellknown import Any as AnyMessage
 from pinnace.cli import containers, images, unpack
 from pinnace.cli.ctr.containers import userns
 from pinnace.cli.ctr.containers.specflags import make_spec, read_json
-from pinnace.errors import InvalidArgument
+from pinnace.errors import Error, InvalidArgument, NotFound
 from pinnace.linux.mount import Mount
 from pinnace.spec import oci
 from pinnace.spec import platform as platforms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pinnace.cli.client import Client
+    from pinnace.cli.images import Contents
     from pinnace.cli.options import Call
 
 
-def build(client: Client, call: Call) -> Container:
-    """Create the container that a command line asks for; returns its record."""
+class Built(NamedTuple):
+    """A container's record, and the mounts of its root where it has a snapshot."""
+
+    container: Container
+    mounts: list[Mount]
+    settle: Callable[[], object] = lambda: None
+    """Waits for what the command still has under way; raises what the daemon says of it."""
+
+
+def build(client: Client, call: Call) -> Built:
+    """Create the container that a command line asks for."""
     if call.text("config"):
-        return _from_config(client, call)
+        return Built(_from_config(client, call), [])
     image_name = call.argument(0, "image ref must be provided")
     container_id = call.argument(1, "container id must be provided")
     if call.on("rootfs"):
-        return _from_rootfs(client, call, image_name, container_id)
-    snapshotter = call.text("snapshotter")
-    with containers.leased(client):
+        return Built(_from_rootfs(client, call, image_name, container_id), [])
+    lease = containers.Lease(client)
+    try:
         platform = call.text("platform") if call.has("platform") else ""
-        contents = containers.image_contents(
-            client,
-            image_name,
-            platform,
-            snapshotter,
-            sync_fs=call.has("sync-fs") and call.on("sync-fs"),
-        )
-        labels = containers.parse_labels(call.texts("snapshotter-label"))
-        parent = contents.chain_id
-        shift = userns.wanted(call)
-        if shift is not None and call.on("remap-labels"):
-            labels |= shift.labels()
-        elif shift is not None:
-            parent = userns.shifted(client, snapshotter, parent, shift)
-        mounts = containers.prepare_snapshot(client, snapshotter, container_id, parent, labels)
-        try:
-            config = contents.config.document.get("config") or {}
-            spec = make_spec(call, container_id, config, mounts)
-            if shift is not None:
-                shift.apply(spec)
-            record = containers.record(
-                container_id, spec, image=image_name, snapshotter=snapshotter, key=container_id,
-                labels=containers.labels_from_image(config, _labels(call)),
-            )  # fmt: skip
-            return containers.create(client, _with_runtime(record, call))
-        except BaseException:
-            containers.discard(client, snapshotter, container_id)
-            raise
+        contents = containers.image_parts(client, image_name, platform)
+        lease.hold()
+        container, mounts = _from_image(client, call, container_id, contents)
+    except BaseException:
+        with suppress(Error):  # the first error is the one that counts
+            lease.end()()
+        raise
+    return Built(container, mounts, lease.end())
+
+
+def _from_image(
+    client: Client, call: Call, container_id: str, contents: Contents
+) -> tuple[Container, list[Mount]]:
+    snapshotter = call.text("snapshotter")
+    labels = containers.parse_labels(call.texts("snapshotter-label"))
+    shift = userns.wanted(call)
+    mounts = _prepare(client, call, container_id, contents, labels, shift)
+    try:
+        config = contents.config.document.get("config") or {}
+        spec = make_spec(call, container_id, config, mounts)
+        if shift is not None:
+            shift.apply(spec)
+        record = containers.record(
+            container_id, spec, image=call.args[0], snapshotter=snapshotter, key=container_id,
+            labels=containers.labels_from_image(config, _labels(call)),
+        )  # fmt: skip
+        return containers.create(client, _with_runtime(record, call)), mounts
+    except BaseException:
+        containers.discard(client, snapshotter, container_id)
+        raise
+
+
+def _prepare(
+    client: Client, call: Call, key: str, contents: Contents, labels: dict[str, str],
+    shift: userns.Shift | None,
+) -> list[Mount]:  # fmt: skip
+    """The container's snapshot; the image is unpacked when that turns out to be missing."""
+    snapshotter, parent = call.text("snapshotter"), contents.chain_id
+    if shift is not None and call.on("remap-labels"):
+        labels = {**labels, **shift.labels()}
+    elif shift is not None:
+        unpack.ensure(client, contents, snapshotter, sync_fs=_syncs(call))
+        parent = userns.shifted(client, snapshotter, parent, shift)
+    try:
+        return containers.prepare_snapshot(client, snapshotter, key, parent, labels)
+    except NotFound:
+        unpack.ensure(client, contents, snapshotter, sync_fs=_syncs(call))
+    return containers.prepare_snapshot(client, snapshotter, key, parent, labels)
+
+
+def _syncs(call: Call) -> bool:
+    return call.has("sync-fs") and call.on("sync-fs")
 
 
 def _from_config(client: Client, call: Call) -> Container:

@@ -18,5 +18,5 @@ FLAGS: tuple[Flag, ...] = CONTAINER
 def run(call: Call) -> int:
     refuse(call, "a process id belongs to a task: ctr tasks start --pid-file", "pid-file")
     with Client.of(call) as client:
-        build(client, call)
+        build(client, call).settle()
     return 0
