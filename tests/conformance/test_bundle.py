@@ -76,11 +76,12 @@ def test_the_boards_python_uses_the_byte_code(python: str, tmp_path: Path) -> No
     interpreter = debian_program.command(
         bytecode.RELEASES[python], f"python{python}-minimal", f"usr/bin/python{python}"
     )
-    script = f"import sys; sys.path.insert(0, {str(tmp_path / 'lib')!r}); import pinnace.errors as e; print(e.NotFound.grpc_status)"
+    script = f"import sys; sys.path.insert(0, {str(tmp_path / 'lib')!r}); import pinnace.errors as e; print(e.NotFound.grpc_status, e.__doc__, e.described.__annotations__)"
     done = subprocess.run(
         [*interpreter, "-ISB", "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.stdout == "5\n", done.stderr
+    # Neither documentation nor annotations of functions are carried along.
+    assert done.stdout == "5 None {}\n", done.stderr
 
 
 def _emulated(program: Path, cpu: str) -> subprocess.CompletedProcess[str]:

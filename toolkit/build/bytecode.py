@@ -26,14 +26,39 @@ RELEASES = {"3.11": "bookworm", "3.13": "trixie"}
 """The Pythons that boards have, and the Debian release that each comes from."""
 
 # Reads a line per module: source, name in tracebacks, target. Modules of Debian's python-minimal only.
+# Documentation and the annotations of functions are left out, which nothing asks for at run time and every process would
+# hold in memory; those of classes are what their fields are made from.
 _SCRIPT = """
-import os, py_compile, sys
+import ast, importlib.util, os, sys
+from importlib._bootstrap_external import _code_to_hash_pyc
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+def lean(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            # The statement behind it must not become one, and a body is never empty.
+            node.body[0] = ast.copy_location(ast.Pass(), node.body[0])
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return tree
+
 for line in sys.stdin:
     source, name, target = line.rstrip("\\n").split("\\t")
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    py_compile.compile(source, target, name, doraise=True, optimize=0,
-                       invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    with open(source, "rb") as file:
+        data = file.read()
+    tree = lean(ast.parse(data, name))
+    if isinstance(tree.body[0] if tree.body else None, ast.Pass):
+        del tree.body[0]  # what is imported from __future__ must come first
+    code = compile(tree, name, "exec", dont_inherit=True, optimize=0)
+    with open(target, "wb") as file:
+        file.write(_code_to_hash_pyc(code, importlib.util.source_hash(data), False))
 """
+# Where in its line something happened (PEP 657) takes memory as well; a traceback still names the line.
+_FLAGS = ("-ISE", "-B", "-X", "no_debug_ranges")
 
 
 def compiled(sources: Tree, python: str) -> dict[str, bytes]:
@@ -47,11 +72,11 @@ def compiled(sources: Tree, python: str) -> dict[str, bytes]:
     modules = [path for path in sources.files() if path.startswith("lib/") and path.endswith(".py")]
     digests = (f"{path} {hashlib.sha256(sources.read(path)).hexdigest()}" for path in modules)
     interpreter = command(RELEASES[python], f"python{python}-minimal", f"usr/bin/python{python}")
-    key = content_key(_SCRIPT, " ".join(interpreter), *digests)
+    key = content_key(_SCRIPT, " ".join((*interpreter, *_FLAGS)), *digests)
 
     def fill(folder: Path) -> None:
         with console.step(f"byte code for Python {python}", total=None) as step:
-            _compile(sources, modules, folder, (*interpreter, "-ISE", "-B", "-c", _SCRIPT), python)
+            _compile(sources, modules, folder, (*interpreter, *_FLAGS, "-c", _SCRIPT), python)
             step.detail = f"{len(modules)} modules"
 
     made = kept_tree(cache_dir("bytecode") / key, fill)
