@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pinnace.daemon import bundle, orphans
 from pinnace.errors import Error
 from pinnace.keeper import leftovers, protocol
+from pinnace.spec.digest import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -106,5 +106,5 @@ class OwnShims:
                 self._log.error(f"cleaning up after an unknown shim in {path}: {problem}")
 
     def _directory(self, task: Task) -> str:
-        name = hashlib.sha256(f"{task.namespace}/{task.id}".encode()).hexdigest()[:20]
+        name = sha256(f"{task.namespace}/{task.id}".encode()).hex[:20]
         return os.path.join(self._states, name)

@@ -6,9 +6,7 @@ The files are kept outside of the bundles, which are in memory on most machines:
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import AlreadyExists, InvalidArgument, NotFound
@@ -52,6 +50,8 @@ class Checkpoints:
         Raises what the shim says, FailedPrecondition without criu among it.
         """
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        import tempfile  # half a megabyte that few daemons need
+
         with tempfile.TemporaryDirectory(dir=self._directory, prefix="save-") as images:
             self._tasks.checkpoint(place.namespace, identifier, images, options)
             memory = self._store_tar(place, images)
@@ -95,7 +95,7 @@ class Checkpoints:
                 disk.remove_tree(path)
 
     def _path(self, namespace: str, identifier: str) -> str:
-        name = hashlib.sha256(f"{namespace}/{identifier}".encode()).hexdigest()
+        name = sha256(f"{namespace}/{identifier}".encode()).hex
         return os.path.join(self._directory, name)
 
     def _store_tar(self, place: Place, directory: str) -> Descriptor:

@@ -84,7 +84,7 @@ class Privileges:
 
 
 def _filter(profile: dict[str, Any]) -> seccomp.Filter:
-    from pinnace.linux import seccomp  # 5 ms, with hashlib, that only a profile needs
+    from pinnace.linux import seccomp  # what only a profile needs
 
     return seccomp.Filter(profile)
 

@@ -13,12 +13,11 @@ import os
 import threading
 import time
 from contextlib import suppress
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.errors import DataLoss, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from pinnace.spec import digest as digests
-from pinnace.spec.digest import Digest
+from pinnace.spec.digest import Digest, sha256
 from pinnace.store import disk
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class BlobStore:
 
     def ingest_path(self, ref: str) -> str:
         """The directory of an ingest."""
-        return os.path.join(self.root, "ingest", sha256(ref.encode()).hexdigest())
+        return os.path.join(self.root, "ingest", sha256(ref.encode()).hex)
 
     def status(self, ref: str) -> Status:
         """How far an ingest is; raises NotFound."""

@@ -9,7 +9,6 @@ so is compiled again. Names are digests: a changed profile is another file.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import stat
@@ -18,6 +17,7 @@ from typing import Any
 from pinnace.linux.seccomp import bpf
 from pinnace.linux.seccomp.library import Compiled, Library
 from pinnace.linux.seccomp.profile import Profile
+from pinnace.spec.digest import sha256
 
 DIRECTORY = "/var/lib/pinnace/seccomp"
 ENVIRONMENT = "PINNACE_SECCOMP"
@@ -45,7 +45,7 @@ def key_of(profile: Profile) -> str:
     """The name of a profile's program: everything that goes into it, on this machine."""
     machine = [os.uname().machine, bpf.INSTRUCTION.size, os.sysconf("SC_LONG_BIT")]
     text = json.dumps([_FORMAT, machine, profile.canonical()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode()).hex
 
 
 def compiled(profile: Profile, directory: str) -> bytes:
@@ -107,7 +107,7 @@ def _read(directory: str, key: str) -> dict[str, Any] | None:
 
 def _verified(content: bytes, key: str) -> dict[str, Any] | None:
     digest, _, body = content.partition(b"\n")
-    if digest.decode("ascii") != hashlib.sha256(body).hexdigest():
+    if digest.decode("ascii") != sha256(body).hex:
         return None
     found: dict[str, Any] = json.loads(body)
     whole = found["key"] == key and bpf.looks_whole(bytes.fromhex(found["program"]))
@@ -129,7 +129,7 @@ def _write(directory: str, key: str, made: Compiled, version: str) -> None:
         temporary = f".{key}.{os.getpid()}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(temporary, flags, 0o600, dir_fd=place), "wb") as file:
-            file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            file.write(sha256(body).hex.encode() + b"\n" + body)
         os.rename(temporary, key, src_dir_fd=place, dst_dir_fd=place)
         _forget_oldest(place)
     finally:
