@@ -95,7 +95,11 @@ import typing
 assert typing.cast(int, 3) == 3 and not typing.TYPE_CHECKING
 import pinnace.cli.runc.run
 assert "collections.abc" in sys.modules and isinstance(sys.modules["typing"], typing_at_runtime._Typing)
-from typing import Generic, get_type_hints
+from typing import Generic, TypeVar
+class Table(Generic[TypeVar("Record")]): pass
+class Named(Table[str]): pass
+assert Named.__mro__[1] is Table and isinstance(sys.modules["typing"], typing_at_runtime._Typing)
+from typing import get_type_hints
 assert "_Typing" not in type(sys.modules["typing"]).__name__
 import dataclasses, logging
 """
@@ -104,3 +108,20 @@ import dataclasses, logging
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["pinnace.cli.pinnaced.serve", "pinnace.cli.warm"])
+def test_daemon_and_keeper_start_with_neither_typing_nor_openssl(module: str) -> None:
+    script = f"""
+import sys
+sys.path.insert(0, {str(RUNTIME)!r})
+from pinnace import typing_at_runtime
+typing_at_runtime.install()
+import {module}
+assert isinstance(sys.modules["typing"], typing_at_runtime._Typing)
+print(sorted({{"_hashlib", "tempfile", "ssl", "inspect"}} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-ISB", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")

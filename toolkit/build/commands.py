@@ -18,6 +18,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + "/lib")
+from pinnace import typing_at_runtime
+
+typing_at_runtime.install()
 """
 
 _DAEMON = (
@@ -32,9 +35,9 @@ sys.exit(main(sys.argv))
 _KEEPER = (
     _START
     + """\
-import runpy
+from pinnace.keeper.__main__ import main
 
-runpy.run_module("pinnace.keeper", run_name="__main__", alter_sys=True)
+sys.exit(main(sys.argv[1:]))
 """
 )
 

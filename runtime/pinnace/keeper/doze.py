@@ -24,7 +24,8 @@ _MOST_CONNECTIONS = 16
 _MOST_ANSWER = 3500
 """Bytes of an answer that fit where ``doze.c`` puts them together."""
 _WAKE = (
-    "import sys; sys.path[:0] = [{lib!r}]; from pinnace.keeper import shim; shim.wake(sys.argv[1:])"
+    "import sys; sys.path[:0] = [{lib!r}]; from pinnace import typing_at_runtime; typing_at_runtime.install(); "
+    "from pinnace.keeper import shim; shim.wake(sys.argv[1:])"
 )
 _LIB = os.path.abspath(f"{__file__}/../../..")
 
