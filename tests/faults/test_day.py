@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.daemon_cycles import cycles
-from tests.faults.test_daemon_killed import CONNECTIONS, Stack, until
+from tests.faults.test_daemon_killed import Stack, has_at_most, until
 from toolkit.arena import Arena
 
 pytestmark = [pytest.mark.root, pytest.mark.peer, pytest.mark.timeout(0)]
@@ -46,10 +46,6 @@ class Size:
         self.disk = int(done.stdout.split()[0])
 
 
-def _has_at_most(found: tuple[int, int], allowed: tuple[int, int]) -> bool:
-    return found[0] <= allowed[0] + CONNECTIONS and found[1] <= allowed[1]
-
-
 def test_a_day_leaves_the_daemon_as_it_was(stack: Stack) -> None:
     cycles(stack, _WARM_UP, "c-first")
     until(lambda: not stack.left(), "everything is gone")
@@ -57,7 +53,7 @@ def test_a_day_leaves_the_daemon_as_it_was(stack: Stack) -> None:
     cycles(stack, CYCLES - _WARM_UP, "c-day")
     until(lambda: not stack.left(), "everything is gone")
     # Threads and connections of the last calls go a little later.
-    until(lambda: _has_at_most(stack.descriptors(), before.descriptors), "as few descriptors")
+    until(lambda: has_at_most(stack.descriptors(), before.descriptors), "as few descriptors")
     after = Size(stack)
     assert after.memory <= before.memory * _GROWTH
     assert after.files == before.files
