@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import threading
 import time
 from io import BytesIO
@@ -269,6 +270,30 @@ def test_waiting_for_a_board_that_does_not_start_ends(tmp_path: Path) -> None:
     run = run_of(tmp_path, os.getpid(), start_time(os.getpid()))
     with pytest.raises(PinnaceError, match=r"takes no command after 0 s .*Booting Linux"):
         login.wait(Silent(log), run, 0.2)
+
+
+def test_a_slow_board_has_longer_for_its_command_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that never came through in the first limit would not on the tenth try either."""
+    (tmp_path / "ready").touch()
+    limits: list[float] = []
+
+    def slow(_: SystemBoard, __: str, seconds: float) -> subprocess.CompletedProcess[str]:
+        limits.append(seconds)
+        if seconds > 0.3:
+            return subprocess.CompletedProcess([], 0, "", "")
+        time.sleep(seconds)
+        return subprocess.CompletedProcess([], 255, "", "the command took too long")
+
+    monkeypatch.setattr(login, "command", slow)
+    monkeypatch.setattr(login, "_COMMAND_SECONDS", 0.1)
+    me = os.getpid()
+    run = Run(
+        "arm64", "", "", str(tmp_path), "", 22, incoming="memory", supervisor=me, supervisor_started=start_time(me)
+    )  # fmt: skip
+    login.wait(Silent(tmp_path / "log"), run, 60)
+    assert limits == [0.1, 0.2, 0.4]
 
 
 @pytest.mark.parametrize(

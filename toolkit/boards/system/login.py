@@ -24,6 +24,9 @@ _STARTED = re.compile(rb"Started [^\n]*ssh\.service|login: ")
 _PANIC = b"end Kernel panic"
 """The last line of a kernel that does not restart by itself."""
 
+_COMMAND_SECONDS = 30.0
+"""For the first command at first; where that was not enough it is twice as long the next time."""
+
 _BLIND_SECONDS = 10.0
 """After this long a board is asked also when its console says nothing: its command line may be ``quiet``."""
 
@@ -53,7 +56,7 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
     """
     deadline = time.monotonic() + seconds
     heard = Heard(board.console)
-    problem, door = "no answer", _Door(heard, run)
+    problem, door, patience = "no answer", _Door(heard, run), _COMMAND_SECONDS
     while time.monotonic() < deadline:
         if not run.alive:
             log = (board.console.parent / "supervisor.log").read_text(errors="replace")
@@ -66,10 +69,16 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
             )
         if not door.opens():
             continue
-        done = command(board, _FRESHEN.format(now=f"{time.time():.0f}", name=board.name), 30)
+        begin = time.monotonic()
+        limit = min(patience, max(deadline - begin, _COMMAND_SECONDS))
+        done = command(board, _FRESHEN.format(now=f"{time.time():.0f}", name=board.name), limit)
         if done.returncode == 0:
             return
         problem = last_line(done.stderr)
+        if time.monotonic() - begin >= limit:
+            patience *= (
+                2  # on a loaded machine every try would otherwise be ended before it is through
+            )
         time.sleep(0.2)
     raise PinnaceError(
         f"{board.name} takes no command after {seconds:.0f} s ({problem}); it was ended",
