@@ -19,6 +19,7 @@
 #define MOST_DEEP 4096 /* parts of a path that are made, links followed on the way included */
 #define MOST_TRIES 128 /* openat2(2) says to try again when something moved meanwhile */
 #define DIRECTORY (O_PATH | O_DIRECTORY | O_CLOEXEC)
+#define STATX_MOUNT 0x1000 /* STATX_MNT_ID */
 #define LOCKED (ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC) /* the same bits as mount(2)'s flags */
 
 static int root = -1;
@@ -216,14 +217,23 @@ int is_null(int fd)
     return device_of(fd) == makedev(1, 3);
 }
 
-/* The mount that a descriptor is on, as the kernel numbers them. */
-static long mount_of(int fd)
+/* The mount that a descriptor is on, as the kernel numbers them: by statx(2), before Linux 5.8 from procfs. */
+static uint64_t mount_of(int fd)
 {
+    struct {
+        uint32_t mask;
+        unsigned char others[140]; /* up to stx_mnt_id: include/uapi/linux/stat.h */
+        uint64_t mount;
+        unsigned char rest[104];
+    } facts;
     char path[40], found[512];
     const char *line;
     ssize_t size;
     int file;
 
+    _Static_assert(offsetof(__typeof__(facts), mount) == 0x90 && sizeof facts == 0x100, "struct statx");
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MOUNT, &facts) == 0 && facts.mask & STATX_MOUNT)
+        return facts.mount;
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
     file = open(path, O_RDONLY | O_CLOEXEC);
     need(file, "");
@@ -232,7 +242,9 @@ static long mount_of(int fd)
     close(file);
     found[size] = 0;
     line = strstr(found, "mnt_id:");
-    return line ? strtol(line + sizeof "mnt_id:" - 1, NULL, 10) : -1;
+    if (!line)
+        fail_because("the kernel does not tell of mounts");
+    return strtoull(line + sizeof "mnt_id:" - 1, NULL, 10);
 }
 
 /* `path` looked up again, once the file behind `source` was mounted on `place`. Options, read-only above all, are for

@@ -15,6 +15,7 @@ import os
 import resource
 import stat
 import struct
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -56,6 +57,12 @@ _BIND = mnt.MS_BIND | mnt.MS_REC
 _CGROUP_FLAGS = mnt.MS_NOSUID | mnt.MS_NODEV | mnt.MS_NOEXEC
 _ORDINARY_ROOTS = ("", "slave", "rslave", "private", "rprivate")
 _U64 = struct.Struct("=Q")
+_MOST = 0xFFFFFFFFFFFFFFFF
+_PADDING = [bytes(8 - over) for over in range(8)]
+_ENCODING = (
+    sys.getfilesystemencoding(),
+    sys.getfilesystemencodeerrors(),
+)  # what os.fsencode asks for each time
 
 
 class _Unfit(Exception):
@@ -72,16 +79,16 @@ class Description:
 
     def add(self, step: str, *fields: str | bytes | int | list[str]) -> None:
         """Append a step. Raises ``_Unfit`` for a text with a zero byte in it."""
-        self._number(_NUMBERS[step])
+        parts, number = self._parts, _U64.pack
+        parts.append(number(_NUMBERS[step]))
         for field in fields:
             if isinstance(field, int):
-                self._number(field)
+                parts.append(number(field & _MOST))
             elif isinstance(field, list):
-                self._number(len(field))
-                for text in field:
-                    self._text(text)
+                parts.append(number(len(field)))
+                parts += map(_text, field)
             else:
-                self._text(field)
+                parts.append(_text(field))
 
     def about(self, text: str, status: int = Error.grpc_status, style: int = PLAIN) -> None:
         """What is said when one of the steps from here on fails."""
@@ -90,16 +97,14 @@ class Description:
     def data(self) -> bytes:
         return b"".join(self._parts)
 
-    def _number(self, value: int) -> None:
-        self._parts.append(_U64.pack(value & 0xFFFFFFFFFFFFFFFF))
 
-    def _text(self, value: str | bytes) -> None:
-        if isinstance(value, str):
-            value = os.fsencode(value)
-            if b"\0" in value:
-                raise _Unfit
-        size = len(value)
-        self._parts.append(_U64.pack(size) + value + bytes(8 - size % 8))
+def _text(value: str | bytes) -> bytes:
+    if isinstance(value, str):
+        value = value.encode(*_ENCODING)
+        if b"\0" in value:
+            raise _Unfit
+    size = len(value)
+    return _U64.pack(size) + value + _PADDING[size % 8]
 
 
 def _quoted(text: str) -> str:
