@@ -51,12 +51,14 @@ class Followers:
 
     def apply(self, host: str, say: Say) -> Applied:
         """Move the host's tag, and wait until it took the release on."""
-        chosen, works = self._hosts[host], self.probe(host)
+        chosen, last = self._hosts[host], self._status(host)
+        pushed = self._anew(host) if last is not None and _tried(last, self._pushed) else self._pushed  # fmt: skip
         with self._asking:
             self._before[host] = releases.current(self._registry, chosen.settings.follow, tag_of(chosen))  # fmt: skip
-        found = self._move(host, self._pushed, say)
+        found = self._move(host, pushed, say)
         counts = dict(found.document.get("counts") or {})
-        return Applied(counts, str(found.document.get("run") or ""), works)
+        before = last.health if last is not None else Health()
+        return Applied(counts, str(found.document.get("run") or ""), before)
 
     def revert(self, host: str, say: Say) -> None:
         """What it had before, signed anew: boards take on nothing older than what they saw."""
@@ -71,6 +73,15 @@ class Followers:
     def abandon(self, host: str) -> None:
         """Nobody waits for it any more."""
         self._given_up.add(host)
+
+    def _anew(self, host: str) -> Pushed:
+        """The release under a new number: a board does not try the same one again that it failed with."""
+        repository = self._hosts[host].settings.follow
+        with self._asking:
+            index = releases.current(self._registry, repository, f"release-{self._pushed.release}")
+            if index is None:
+                raise HostFailed(f"{host}: {repository} lost release {self._pushed.release}", hint="start the rollout again")  # fmt: skip
+            return releases.again(self._registry, repository, index, host, self._signer)
 
     def _move(self, host: str, pushed: Pushed, say: Say) -> Status:
         chosen = self._hosts[host]
@@ -96,3 +107,10 @@ class Followers:
                 return statuses.read(self._registry, self._hosts[host], self._known)
         except PinnaceError as problem:
             raise type(problem)(f"{host}: {problem.message}", hint=problem.hint) from None
+
+
+def _tried(last: Status, pushed: Pushed) -> bool:
+    """Whether the board had this release, and failed with it or refused it."""
+    told = last.document
+    failed = told["manifest"] == pushed.digest and told["result"] not in ("", "ok")
+    return failed or bool(told["seen"] == pushed.digest and told["refused"])

@@ -172,6 +172,19 @@ def test_rollouts_move_tags_and_wait(board: Bench) -> None:
     assert "mirror4" in board.on(f"cat {_MIRROR}")
 
 
+@pytest.mark.usefixtures("looking")
+def test_who_was_healed_has_its_turn_when_it_is_resumed(board: Bench) -> None:
+    _wants(board, 8)
+    place = os.path.dirname(_MIRROR)
+    board.on(f"mount --bind {place} {place}; mount -o remount,ro,bind {place}")
+    statuses = _rollout(board, "--role", "registry", "--revert", "nothing", status=8)
+    assert statuses[-1] == "failed"
+    board.on(f"umount -l {place}")
+    said = board.inv("rollout", "--resume", "latest")
+    assert "changed=1" in said
+    assert "mirror8" in board.on(f"cat {_MIRROR}")
+
+
 @pytest.mark.skipif(not os.environ.get("PINNACE_PULL_ALL"), reason="PINNACE_PULL_ALL=1: it waits for a board that cuts itself off")  # fmt: skip
 @pytest.mark.usefixtures("looking")
 def test_a_rollout_that_fails_gives_back_what_was_there(board: Bench) -> None:
