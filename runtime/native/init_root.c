@@ -217,7 +217,8 @@ int is_null(int fd)
     return device_of(fd) == makedev(1, 3);
 }
 
-/* The mount that a descriptor is on, as the kernel numbers them: by statx(2), before Linux 5.8 from procfs. */
+/* The mount that a descriptor is on, as the kernel numbers them: by statx(2), before Linux 5.8 from procfs; from there
+ * as well where QEMU translates the call, as it hands on the mask and not the number. No mount has number 0. */
 static uint64_t mount_of(int fd)
 {
     struct {
@@ -225,14 +226,14 @@ static uint64_t mount_of(int fd)
         unsigned char others[140]; /* up to stx_mnt_id: include/uapi/linux/stat.h */
         uint64_t mount;
         unsigned char rest[104];
-    } facts;
+    } facts = {0};
     char path[40], found[512];
     const char *line;
     ssize_t size;
     int file;
 
     _Static_assert(offsetof(__typeof__(facts), mount) == 0x90 && sizeof facts == 0x100, "struct statx");
-    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MOUNT, &facts) == 0 && facts.mask & STATX_MOUNT)
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_MOUNT, &facts) == 0 && facts.mask & STATX_MOUNT && facts.mount)
         return facts.mount;
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
     file = open(path, O_RDONLY | O_CLOEXEC);
