@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from pinnace.linux import inotify
+from toolkit.paths import RUNTIME
 
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(RUNTIME)}
 _NONE_LEFT = """
 from pinnace.errors import ResourceExhausted
 from pinnace.linux import inotify
@@ -38,7 +40,7 @@ def test_a_change_can_be_waited_for(tmp_path: Path) -> None:
 def test_a_user_with_no_instance_left_is_told_which_limit_it_is() -> None:
     """In a user namespace, which has a limit of its own (namespaces(7), /proc/sys/user)."""
     words = ["unshare", "--user", "--map-root-user", sys.executable, "-c", _NONE_LEFT]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, env=_ENVIRONMENT, check=False)
     if done.returncode and "unshare" in done.stderr:
         pytest.skip("no user namespaces here")
     assert "no inotify instance is left" in done.stdout, done.stderr
@@ -55,7 +57,6 @@ try:
 except OSError as problem:
     print(problem.strerror)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, env=_ENVIRONMENT, check=False)
     assert done.stdout == "Too many open files\n", done.stderr
