@@ -103,17 +103,13 @@ def _until_stopped(side: Side) -> None:
         time.sleep(0.05)
 
 
-_TURNS = 4
-"""containerd ends a shim now and then before that has passed on its last event: its story is told again, then."""
+_LOSES = "/tasks/delete"
+"""What containerd leaves out now and then: its shim has ended before that was passed on."""
 
 
 def test_events_are_those_of_containerd() -> None:
     with sides.pinnaced() as ours, sides.containerd("2.1") as theirs:
         found, wanted = _told(ours.with_ctr(theirs.ctr)), _told(theirs)
-    for _ in range(_TURNS - 1):
-        if found == wanted:
-            break
-        with sides.containerd("2.1") as theirs:
-            wanted = _told(theirs)
     assert len(wanted) > 20
-    assert found == wanted
+    assert len([each for each in found if each.startswith(_LOSES)]) == 2
+    assert [each for each in found if each in wanted or not each.startswith(_LOSES)] == wanted
