@@ -35,6 +35,9 @@ def test_a_snapshot_is_prepared_mounted_committed_and_read_as_a_layer(snapshots:
     assert ctr("snapshot", "--snapshotter", "overlayfs", "commit", "done", "work").returncode == 0
     view = json.loads(ctr("snapshot", "view", "--mounts", "look", "done").stdout)
     assert {mount["Type"] for mount in view} == {"overlay"}
+    assert ctr("leases", "create", "--id", "passing").returncode == 0
+    assert ctr("leases", "delete", "--sync", "passing").returncode == 0  # the collector has run
+    assert ctr("snapshot", "mounts", "/mnt", "look").returncode == 0
     labelled = ctr("snapshot", "label", "done", "why=test").stdout
     assert labelled.endswith(",why=test\n")
     tree = ctr("snapshot", "tree").stdout

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema.snapshots import CommitSnapshotRequest, Snapshots
 from pinnace.cli.client import Client
 from pinnace.cli.ctr.flags import SNAPSHOTTER_FLAG
+from pinnace.cli.ctr.snapshots.roots import kept
 from pinnace.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def run(call: Call) -> int:
         snapshotter=call.text("snapshotter"),
         name=name,
         key=key,
-        labels={"containerd.io/gc.root": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+        labels=kept(),
     )
     with Client.of(call) as client:
         client.call(Snapshots.commit, request)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema.content import Content, Info, ReadContentRequest, UpdateRequest
@@ -20,6 +19,7 @@ from pinnace.api.schema.wellknown import FieldMask
 from pinnace.cli import containers
 from pinnace.cli.client import Client
 from pinnace.cli.ctr.flags import SNAPSHOTTER_FLAG
+from pinnace.cli.ctr.snapshots.roots import ROOT, kept
 from pinnace.cli.options import Flag, switch, text, texts
 from pinnace.cli.stdio import write_all
 from pinnace.errors import DataLoss, InvalidArgument, NotFound
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pinnace.cli.options import Call
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
-_ROOT = "containerd.io/gc.root"
 USAGE = "[flags] <idA> [<idB>]"
 FLAGS: tuple[Flag, ...] = (
     text("media-type", default=_LAYER, about="form of the layer"),
@@ -63,9 +62,9 @@ def run(call: Call) -> int:
         if call.on("keep"):
             info = Info(
                 digest=made.digest,
-                labels={_ROOT: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+                labels=kept(),
             )
-            mask = FieldMask(paths=[f"labels.{_ROOT}"])
+            mask = FieldMask(paths=[f"labels.{ROOT}"])
             client.call(Content.update, UpdateRequest(info=info, update_mask=mask))
         for answer in client.read(Content.read, ReadContentRequest(digest=made.digest)):
             write_all(1, answer.data)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema.snapshots import PrepareSnapshotRequest, Snapshots
 from pinnace.cli.client import Client
 from pinnace.cli.ctr.flags import SNAPSHOTTER_FLAG
 from pinnace.cli.ctr.snapshots.mounting import print_commands, print_json
+from pinnace.cli.ctr.snapshots.roots import kept
 from pinnace.cli.options import Flag, switch, text
 from pinnace.errors import InvalidArgument
 
@@ -31,7 +31,7 @@ def run(call: Call) -> int:
         snapshotter=call.text("snapshotter"),
         key=key,
         parent="".join(call.args[1:]),
-        labels={"containerd.io/gc.root": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+        labels=kept(),
     )
     with Client.of(call) as client:
         mounts = client.call(Snapshots.prepare, request).mounts
