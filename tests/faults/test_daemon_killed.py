@@ -193,16 +193,27 @@ class Killer:
         except ProcessLookupError:
             return False
         try:
-            # Still the same: a number may have been given to another process meanwhile.
-            if self._stack.shims().get(pid) != name:
-                return False
-            self.shims.add(name)
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            # It may be the shim of another container by now: what it is, is certain once it stands still.
+            signal.pidfd_send_signal(handle, signal.SIGSTOP)
+            until(lambda: _state(pid) in "TZ", "a shim stands still")
+            is_same = self._stack.shims().get(pid) == name
+            if is_same:
+                self.shims.add(name)
+            signal.pidfd_send_signal(handle, signal.SIGKILL if is_same else signal.SIGCONT)
+            return is_same
         except ProcessLookupError:
             pass  # it had just ended
         finally:
             os.close(handle)
         return True
+
+
+def _state(pid: int) -> str:
+    """The letter of proc(5) for what a process does; Z when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
 
 
 def test_nothing_is_lost_wrong_or_left(stack: Stack) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_FRAME = 16 << 20
 _START_SECONDS = 30.0
+_AWAY_SECONDS = 10.0
+"""How long a keeper may be away that was killed: systemd waits two seconds, Python starts in four on the smallest board."""
+_PAUSE_SECONDS = 0.05
 _ANSWER_SECONDS = 120.0
 _LONGEST_SECONDS = 900.0
 """For ``create``, ``start`` and ``checkpoint``, in which hooks run and directories are copied."""
@@ -61,6 +64,10 @@ class KeeperShims:
 
     def __init__(self, keeper_address: str) -> None:
         self._keeper = keeper_address
+        self._is_expected = True
+        """Whether the keeper is worth waiting for: it is not after it did not come back."""
+        # All that were asked for while it was away would else share the processors, and all be too late.
+        self._cold = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def start(self, namespace: str, identifier: str, bundle: str, state: str) -> str:
         return self.launch(
@@ -72,7 +79,8 @@ class KeeperShims:
         try:
             return self._fork({"op": "shim", **request})
         except (OSError, errors.Unavailable):
-            return self._spawn(request)
+            with self._cold:
+                return self._spawn(request)
 
     def connect(self, address: str, on_event: OnEvent, on_close: Callable[[], None]) -> Shim:
         return Connection(address, on_event, on_close)
@@ -80,7 +88,7 @@ class KeeperShims:
     def _fork(self, request: Mapping[str, str]) -> str:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
             sock.settimeout(_START_SECONDS)
-            sock.connect(self._keeper)
+            self._reach(sock)
             sock.sendall(_frame(request))
             answer = _read(sock)
         if answer is None:
@@ -88,6 +96,24 @@ class KeeperShims:
         if "error" in answer:
             raise _error(answer["error"])
         return str(answer["address"])
+
+    def _reach(self, sock: socket.socket) -> None:
+        """Connect to the keeper. One that was killed leaves its socket behind, and is waited for; one that was stopped does not."""
+        until = time.monotonic() + _AWAY_SECONDS
+        while True:
+            try:
+                sock.connect(self._keeper)
+            except (
+                ConnectionRefusedError,
+                BlockingIOError,
+            ):  # killed, or more wait than it has room for
+                if not self._is_expected or time.monotonic() >= until:
+                    self._is_expected = False
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                self._is_expected = True
+                return
 
     def _spawn(self, request: Mapping[str, str]) -> str:
         """Start it cold: its program ends when it listens."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +105,67 @@ def test_the_keeper_starts_shims(tmp_path: Path) -> None:
     assert seen == [
         {"op": "shim", "namespace": "ns", "id": "c1", "bundle": "/bundle", "state": "/state"}
     ]
+
+
+def test_a_keeper_that_was_killed_is_awaited(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    _leave_behind(path)
+
+    def come_back() -> None:
+        serve(tmp_path / "k~", lambda _: frame({"address": "warm"}))
+        (tmp_path / "k~").rename(path)
+
+    threading.Timer(0.3, come_back).start()
+    assert KeeperShims(str(path)).start("ns", "c1", "/bundle", "/state") == "warm"
+
+
+def test_a_keeper_that_does_not_come_back_is_awaited_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _leave_behind(tmp_path / "k")
+    monkeypatch.setattr("pinnace.daemon.shims._AWAY_SECONDS", 2.0)
+    shims = _ColdShims(tmp_path, monkeypatch, "print('cold')")
+    began = time.monotonic()
+    assert shims.start("ns", "c1", "/bundle", "/state") == "cold"
+    assert time.monotonic() - began >= 2
+    began = time.monotonic()
+    assert shims.start("ns", "c2", "/bundle", "/state") == "cold"
+    assert time.monotonic() - began < 2
+
+
+def test_cold_starts_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    shims = _ColdShims(
+        tmp_path,
+        monkeypatch,
+        f"""
+import time
+log = open({str(log)!r}, "a", buffering=1)
+log.write("+")
+time.sleep(0.2)
+log.write("-")
+""",
+    )
+    many = (os.cpu_count() or 1) + 4
+    with ThreadPoolExecutor(many) as pool:
+        list(pool.map(lambda n: shims.start("ns", f"c{n}", "/bundle", "/state"), range(many)))
+    at_once = list(accumulate(1 if sign == "+" else -1 for sign in log.read_text()))
+    assert len(at_once) == 2 * many
+    assert max(at_once) <= (os.cpu_count() or 1)
+
+
+def _leave_behind(path: Path) -> None:
+    """A socket of which the process was killed."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+class _ColdShims(KeeperShims):
+    """Starts a program of the test's own in the place of a shim."""
+
+    module = "shim_of_this_test"
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+        super().__init__(str(place / "k"))
+        (place / f"{self.module}.py").write_text(program)
+        monkeypatch.syspath_prepend(str(place))
