@@ -43,6 +43,7 @@
 #define MOST 64
 #define MOST_CONNECTIONS 16
 #define RETRIES 60
+#define PAUSE_MILLISECONDS 500
 
 enum kind { SIGNALS, LISTENER, PROCESS, WATCH, RELAY, LOG, CONNECTION };
 
@@ -59,6 +60,7 @@ static int interpreter;
 static const char *state_answer, *subscribed_answer;
 static char **words;
 static int word_count;
+static int is_short; /* of descriptors or memory: who connects has to wait */
 
 static void say(const char *text)
 {
@@ -163,8 +165,10 @@ static void welcome(int listener)
 	if (connections == MOST_CONNECTIONS || count == MOST + MOST_CONNECTIONS)
 		wake();
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		is_short = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
 		return;
+	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
 	    (peer.uid != 0 && peer.uid != geteuid())) {
 		close(fd);
@@ -335,11 +339,12 @@ static void run(void)
 
 		for (int i = 0; i < asked; i++) {
 			polled[i].fd = items[i].kind == PROCESS ? -1 : items[i].fd;
-			polled[i].events = POLLIN;
+			polled[i].events = is_short && items[i].kind == LISTENER ? 0 : POLLIN;
 			polled[i].revents = 0;
 		}
-		if (poll(polled, asked, -1) < 0 && errno != EINTR)
+		if (poll(polled, asked, is_short ? PAUSE_MILLISECONDS : -1) < 0 && errno != EINTR)
 			refuse("cannot wait");
+		is_short = 0;
 		/* From the end: a connection that goes leaves its place to the last one, which has been served. */
 		for (int i = asked - 1; i >= 0; i--)
 			if (polled[i].revents)

@@ -99,6 +99,9 @@ BY_STATUS: dict[int, type[Error]] = {kind.grpc_status: kind for kind in Error.__
 """Status code to error class, for clients that turn a status back into an error."""
 
 
+SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN))
+"""What the system says when descriptors, memory or processes are short: the same may be possible a moment later."""
+
 _KINDS = {
     errno.EACCES: PermissionDenied,
     errno.EPERM: PermissionDenied,
@@ -108,7 +111,7 @@ _KINDS = {
     errno.EIO: DataLoss,
     errno.ENOSYS: Unimplemented,
     **dict.fromkeys(
-        (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN),
+        (errno.ENOSPC, errno.EDQUOT, *SHORTAGES),
         ResourceExhausted,
     ),
 }
@@ -120,6 +123,7 @@ _HINTS = {
     errno.ENOSPC: "the file system is full: make room on it",
     errno.EDQUOT: "the quota is used up",
     errno.ENOMEM: "memory is short",
+    errno.ENOBUFS: "memory is short",
     errno.EMFILE: "too many files are open in one process: ulimit -n",
     errno.ENFILE: "too many files are open: sysctl fs.file-max",
     errno.EAGAIN: "too many processes: ulimit -u, or the limits of the control group",
@@ -151,6 +155,8 @@ def described(problem: BaseException) -> Error:
         return from_os(problem)
     if isinstance(problem, MemoryError):
         return ResourceExhausted("out of memory", hint=_HINTS[errno.ENOMEM])
+    if isinstance(problem, RuntimeError) and "start new thread" in str(problem):
+        return ResourceExhausted(str(problem), hint=_HINTS[errno.EAGAIN])
     if isinstance(problem, RecursionError):
         return InvalidArgument("a document is nested too deeply")
     return Error(

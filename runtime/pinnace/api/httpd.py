@@ -11,6 +11,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from pinnace.api.accepting import accept
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -39,6 +41,7 @@ class Httpd:
         self._listener = listener
         self._pages = pages
         self._on_failure = on_failure
+        self._stopping = threading.Event()
         self._room = threading.BoundedSemaphore(_AT_ONCE)
         self._thread = threading.Thread(target=self._serve, name="httpd", daemon=True)
 
@@ -47,25 +50,27 @@ class Httpd:
 
     def stop(self) -> None:
         """Refuse new connections; what is being answered ends by itself."""
+        self._stopping.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
 
     def _serve(self) -> None:
-        while True:
-            try:
-                sock = self._listener.accept()[0]
-            except OSError:
-                return
+        while (sock := accept(self._listener, self._stopping, self._on_failure)) is not None:
             sock.settimeout(_SECONDS)
             if not self._room.acquire(blocking=False):
-                _send(sock, Answer("too many requests at once\n", 503))
-                sock.close()
+                _refuse(sock, "too many requests at once")
                 continue
-            threading.Thread(
+            answering = threading.Thread(
                 target=self._answer, args=(sock,), name="httpd-answer", daemon=True
-            ).start()
+            )
+            try:
+                answering.start()
+            except RuntimeError as problem:  # no more threads
+                self._room.release()
+                self._on_failure(f"cannot answer a request: {problem}")
+                _refuse(sock, str(problem))
 
     def _answer(self, sock: socket.socket) -> None:
         try:
@@ -110,6 +115,11 @@ def _request_line(sock: socket.socket) -> str:
     except OSError:
         return ""
     return data.split(b"\r\n", 1)[0].decode("latin-1")
+
+
+def _refuse(sock: socket.socket, why: str) -> None:
+    _send(sock, Answer(f"{why}\n", 503))
+    sock.close()
 
 
 def _send(sock: socket.socket, answer: Answer) -> None:

@@ -8,7 +8,6 @@ iterator. Services are loaded when their first call arrives, so that an idle dae
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 import struct
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pinnace import errors
 from pinnace.api import frames, grpc, hpack
+from pinnace.api.accepting import accept
 from pinnace.api.http2 import Connection
 from pinnace.api.method import methods_of
 from pinnace.api.workers import Workers
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 MAX_CONNECTIONS = 1000
 """More clients at once are turned away: each costs a thread."""
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
-_SHORTAGE_SECONDS = 0.5
 
 _OPENING = hpack.encode([(":status", "200"), ("content-type", grpc.CONTENT_TYPE)])
 _OK, _CANCELED = 0, 1  # statuses of gRPC
@@ -117,7 +115,7 @@ class Server:
 
     def serve(self) -> None:
         """Accept connections until ``stop``; each is served by threads of its own."""
-        while (sock := self._accept()) is not None:
+        while (sock := accept(self._listener, self._stopping, self._on_failure)) is not None:
             if len(self._connections) >= MAX_CONNECTIONS:
                 self._on_failure(f"refused the connection from {_peer(sock)}: there are too many")
                 sock.close()
@@ -131,19 +129,6 @@ class Server:
                 self._on_failure(f"cannot serve {_peer(sock)}: {problem}")
                 self._connections.discard(connection)
                 connection.close()
-
-    def _accept(self) -> socket.socket | None:
-        """The next connection, ``None`` when the server stops. Short of descriptors or memory it waits."""
-        while True:
-            try:
-                return self._listener.accept()[0]
-            except OSError as problem:
-                if self._stopping.is_set():
-                    return None
-                if problem.errno not in _SHORTAGES:
-                    raise
-                self._on_failure(f"cannot accept connections: {problem.strerror}")
-                self._stopping.wait(_SHORTAGE_SECONDS)
 
     def interrupt(self) -> None:
         """Let ``serve`` return; connections stay as they are."""
@@ -212,7 +197,11 @@ class Server:
             raise
         except Exception as problem:
             self._log_failure(path)
-            answer.fail(grpc.UNKNOWN, f"{type(problem).__name__}: {problem}")
+            shown = errors.described(problem)
+            if isinstance(shown, errors.ResourceExhausted):
+                answer.fail(shown.grpc_status, str(shown))
+            else:
+                answer.fail(grpc.UNKNOWN, f"{type(problem).__name__}: {problem}")
         finally:
             found = self._routes.get(path)
             if self._calls is not None and found is not None:

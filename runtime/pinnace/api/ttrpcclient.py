@@ -6,7 +6,6 @@ One thread reads the answers, which come in any order: a ``Wait`` is answered ho
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pinnace import errors
 from pinnace.api import ttrpc
 from pinnace.api.codec import Message
-from pinnace.linux.sockets import limit_sending
+from pinnace.linux import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +34,7 @@ class TtrpcClient:
     def __init__(
         self, address: str, *, timeout: float = 30.0, on_close: Callable[[], None] | None = None
     ) -> None:
-        """Raises :class:`Unavailable` when nothing listens.
+        """Raises :class:`Unavailable` when nothing listens, :class:`ResourceExhausted`.
 
         ``timeout`` (seconds) is for each answer, ``on_close`` is called when the peer has gone, not after :meth:`close`.
         """
@@ -46,15 +45,8 @@ class TtrpcClient:
         self._waiting: dict[int, OnAnswer] = {}
         self._stream = -1
         self._closed = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        limit_sending(self._socket, _SEND_SECONDS)
-        try:
-            self._socket.connect(self.address)
-        except OSError as problem:
-            self._socket.close()
-            reason = os.strerror(problem.errno) if problem.errno else "timed out"
-            raise errors.Unavailable(f"cannot connect to {self.address}: {reason}") from None
-        threading.Thread(target=self._read_all, name="ttrpc", daemon=True).start()
+        self._socket = sockets.connect(self.address, _SEND_SECONDS)
+        sockets.start_reader(self._socket, self._read_all, "ttrpc")
 
     def __enter__(self) -> TtrpcClient:
         return self

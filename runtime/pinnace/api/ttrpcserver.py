@@ -9,11 +9,14 @@ import contextlib
 import socket
 import struct
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pinnace import errors
 from pinnace.api import grpc, ttrpc
+from pinnace.api.accepting import accept
 from pinnace.api.method import methods_of
+from pinnace.linux import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,34 +42,30 @@ class TtrpcServer:
         self._log = log
         self._routes: dict[str, Route] = {}
         self._connections: set[socket.socket] = set()
-        self._stopping = False
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         threading.Thread(target=self._serve, name="ttrpc-accept", daemon=True).start()
 
     def stop(self) -> None:
         """Accept no more, and let go of those who are connected."""
-        self._stopping = True
+        self._stopping.set()
         for each in (self._listener, *list(self._connections)):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _serve(self) -> None:
-        while not self._stopping:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError as problem:
-                if not self._stopping:
-                    self._log(f"cannot accept connections of shims: {problem.strerror}")
-                return
+        while (connection := accept(self._listener, self._stopping, self._log)) is not None:
             if len(self._connections) >= MAX_CONNECTIONS:
                 connection.close()
                 continue
             self._connections.add(connection)
-            threading.Thread(
-                target=self._attend, args=(connection,), name="ttrpc", daemon=True
-            ).start()
+            try:
+                sockets.start_reader(connection, partial(self._attend, connection), "ttrpc")
+            except errors.Error as problem:
+                self._log(f"cannot listen to a shim: {problem}")
+                self._connections.discard(connection)
 
     def _attend(self, connection: socket.socket) -> None:
         frames = ttrpc.Frames()

@@ -90,7 +90,7 @@ class Collector:
     def _wait(self) -> bool:
         """Sleep until a collection is due; False when stopped."""
         while True:
-            expiry = self._next_expiry()
+            expiry = self._expiry()
             with self._changed:
                 if self._stopped:
                     return False
@@ -98,6 +98,13 @@ class Collector:
                 if left is not None and left <= 0:
                     return True
                 self._changed.wait(left)
+
+    def _expiry(self) -> float | None:
+        try:
+            return self._next_expiry()
+        except Exception as problem:
+            self._log(f"garbage collection does not know when leases expire: {problem}")
+            return time.time() + RETRY_SECONDS
 
     def _collect_now(self) -> None:
         with self._running:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.daemon import bundle
 from pinnace.daemon.task import STOPPED, Stdio
-from pinnace.errors import Error, InvalidArgument, NotFound, ResourceExhausted
+from pinnace.errors import Error, InvalidArgument, NotFound, ResourceExhausted, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,7 +131,11 @@ class Monitor:
     def _run(self) -> None:
         while not self._stopping:
             now = time.monotonic()
-            waits = self.look(now)
+            try:
+                waits = self.look(now)
+            except (Error, OSError, RuntimeError) as problem:
+                self._log.error(f"looking at the containers to restart: {described(problem)}")
+                waits = self._interval
             self._listen(now + waits if waits is not None else None)
 
     def look(self, now: float) -> float | None:
@@ -145,8 +149,8 @@ class Monitor:
                     return None
                 try:
                     due = self._attend(namespace, container, now)
-                except Error as problem:
-                    self._log.error(f"restarting {namespace}/{container.id}: {problem}")
+                except (Error, OSError, RuntimeError) as problem:
+                    self._log.error(f"restarting {namespace}/{container.id}: {described(problem)}")
                     due = self._turn(namespace, container.id).ended(now)
                 next_look = min(next_look, due or next_look)
         self._first_look = False

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pinnace import errors
-from pinnace.linux.sockets import limit_sending
+from pinnace.linux import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +78,7 @@ class KeeperShims:
         """Start a shim for a keeper's request; its address. Raises what went wrong."""
         try:
             return self._fork({"op": "shim", **request})
-        except (OSError, errors.Unavailable):
+        except (OSError, errors.Unavailable, errors.ResourceExhausted):
             with self._cold:
                 return self._spawn(request)
 
@@ -131,6 +131,8 @@ class KeeperShims:
             raise errors.DeadlineExceeded(
                 f"the shim of {request['id']} did not start in time"
             ) from None
+        except OSError as problem:
+            raise errors.from_os(problem, f"start the shim of {request['id']}") from None
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [
                 "it said nothing"
@@ -151,15 +153,9 @@ class Connection:
         self._waiting: set[int] = set()
         self._next = 0
         self._closed = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         # For connecting and sending; nobody knows when the next event comes.
-        limit_sending(self._socket, int(_START_SECONDS))
-        try:
-            self._socket.connect(address)
-        except OSError as problem:
-            self._socket.close()
-            raise errors.Unavailable(f"no shim at {address}: {problem.strerror}") from None
-        threading.Thread(target=self._read_all, name="shim", daemon=True).start()
+        self._socket = sockets.connect(address, int(_START_SECONDS))
+        sockets.start_reader(self._socket, self._read_all, "shim")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         limit = _LONGEST_SECONDS if method in ("create", "start", "checkpoint") else _ANSWER_SECONDS

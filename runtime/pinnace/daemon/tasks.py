@@ -22,7 +22,9 @@ from pinnace.errors import (
     Error,
     FailedPrecondition,
     NotFound,
+    ResourceExhausted,
     Unavailable,
+    described,
 )
 from pinnace.store.records import check_identifier
 
@@ -294,7 +296,10 @@ class Tasks:
     # --- after a restart ---------------------------------------------------------------------
 
     def reconnect(self) -> None:
-        """Find the shims of an earlier daemon, and the exits that nobody was there to see."""
+        """Find the shims of an earlier daemon, and the exits that nobody was there to see.
+
+        Raises ResourceExhausted when this process can't have enough descriptors or threads for them.
+        """
         for namespace in bundle.directories(self._root):
             for identifier in bundle.directories(os.path.join(self._root, namespace)):
                 self._reconnect(namespace, identifier)
@@ -315,6 +320,9 @@ class Tasks:
             self._log.error(f"task {task.namespace}/{task.id}: {problem}")
             task.restore(RUNNING, {})
         except (Error, OSError, KeyError, ValueError) as problem:
+            if isinstance(shown := described(problem), ResourceExhausted):
+                # Whether there is a shim can't be known: its container is none to be killed for that either.
+                raise shown from None
             self._recover(task, problem)
             return
         self._tasks[namespace, identifier] = task

@@ -7,7 +7,6 @@ daemon. Only root, or the keeper's own user, is answered. A request that is neve
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import os
@@ -20,8 +19,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pinnace.errors import Error, InvalidArgument, PermissionDenied
-from pinnace.keeper import command
+from pinnace.errors import (
+    Error,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    described,
+    from_os,
+)
+from pinnace.keeper import command, sockets
 from pinnace.keeper.protocol import Receiver, pack
 from pinnace.keeper.shims import Shims, StartShim
 from pinnace.keeper.spare import Rehearsal, Spare
@@ -96,6 +102,8 @@ class Keeper:
         self._shims = Shims(self._poll, start_shim)
         self._sessions: dict[int, _Session] = {}
         self._children: dict[int, _Session] = {}
+        self._accept_at = 0.0
+        """When connections are accepted again, after there was no descriptor for one; 0 while they are."""
         self._stopping = False
         self._wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -123,6 +131,7 @@ class Keeper:
                 elif fd in self._shims:
                     self._shims.attend(fd)
             self._drop_slow()
+            self._accept_again()
         if self._spare is not None:
             self._spare.dismiss()
 
@@ -134,6 +143,8 @@ class Keeper:
         ]
         if self._spare is not None:
             waiting.append(self._spare_until)
+        if self._accept_at:
+            waiting.append(self._accept_at)
         if self._lessons or (self._spare is None and now < self._spare_until):
             waiting.append(now + _QUIET_MILLISECONDS / 1000)
         return max(0.0, min(waiting) - now) * 1000 if waiting else None
@@ -152,10 +163,8 @@ class Keeper:
         for name in lessons:
             try:
                 importlib.import_module(name)
-            except (
-                ImportError
-            ) as problem:  # of a release that is being removed: commands will say so
-                sys.stderr.write(f"pinnace-keeper: {name}: {problem}\n")
+            except (ImportError, OSError) as problem:
+                _complain(f"{name}: {problem}")  # of a release that is being removed, perhaps
         if not lessons:
             return
         share()
@@ -165,14 +174,23 @@ class Keeper:
 
     def _keep_spare(self) -> None:
         if self._spare is None and time.monotonic() < self._spare_until:
-            with contextlib.suppress(OSError):  # no process to be had: commands will say so
+            try:
                 self._spare = Spare(self._cli, self._rehearse)
+            except OSError:
+                self._spare_until = (
+                    0.0  # the next command finds out whether there are processes again
+                )
 
     def _accept(self) -> None:
         try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            return  # it hung up before we came, or we are out of descriptors
+            connection = sockets.accept(self._listener)
+        except Error as problem:
+            _complain(str(problem))
+            self._poll.modify(self._listener, 0)
+            self._accept_at = time.monotonic() + sockets.PAUSE_SECONDS
+            return
+        if connection is None:
+            return
         connection.setblocking(False)
         peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         _, uid, _ = _CREDENTIALS.unpack(peer)
@@ -184,6 +202,11 @@ class Keeper:
         self._sessions[connection.fileno()] = session
         self._poll.register(connection.fileno(), select.POLLIN)
         self._attend(session)  # most often the request is there already
+
+    def _accept_again(self) -> None:
+        if self._accept_at and time.monotonic() >= self._accept_at:
+            self._accept_at = 0.0
+            self._poll.modify(self._listener, select.POLLIN)
 
     def _noticed(self) -> None:
         for number in os.read(self._wake, 512):
@@ -215,8 +238,8 @@ class Keeper:
             frames, gone = session.receiver.receive()
             for frame in frames:
                 self._act(session, frame)
-        except Error as problem:
-            session.say(_error(problem))
+        except (Error, OSError) as problem:
+            session.say(_error(_refusal(problem)))
             gone = True
         if gone:
             self._hung_up(session)
@@ -270,7 +293,11 @@ class Keeper:
         spare, self._spare = self._spare, None
         if spare is not None and spare.take(frame, fds):
             return spare.pid
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as problem:
+            name = os.path.basename(request.argv[0])
+            raise from_os(problem, f"start a process for {name}") from None
         if pid == 0:
             command.become(request, fds, self._cli)
         return pid
@@ -304,6 +331,18 @@ def _noted(_number: int, _frame: object) -> None:
     """The wake-up descriptor has told the loop."""
 
 
+def _complain(line: str) -> None:
+    sys.stderr.write(f"pinnace-keeper: {line}\n")
+
+
+def _refusal(problem: Exception) -> Error:
+    """What the peer is told. That processes, memory or descriptors are short the administrator is told, too."""
+    found = described(problem)
+    if isinstance(found, ResourceExhausted):
+        _complain(str(found))
+    return found
+
+
 def _error(problem: Error) -> dict[str, Any]:
     return {"error": {"status": problem.grpc_status, "message": str(problem)}}
 
@@ -324,4 +363,4 @@ def notify_ready() -> None:
         try:
             messenger.sendto(b"READY=1", target)
         except OSError as problem:
-            sys.stderr.write(f"pinnace-keeper: systemd does not listen: {problem}\n")
+            _complain(f"systemd does not listen: {problem}")

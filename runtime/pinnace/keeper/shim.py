@@ -495,13 +495,21 @@ class Shim:
 
     def _accept(self, _: int) -> None:
         try:
-            sock, _address = self._listener.accept()
-        except OSError:
-            return  # the peer has gone again
+            sock = sockets.accept(self._listener)
+        except Error as problem:
+            sys.stderr.write(f"pinnace-shim: {problem}\n")
+            self._loop.change(self._listener.fileno(), 0)
+            self._loop.alarm(sockets.PAUSE_SECONDS, self._accept_again)
+            return
+        if sock is None:
+            return
         if _peer_uid(sock) not in (0, os.geteuid()):
             sock.close()
             return
         self._connect(sock)
+
+    def _accept_again(self) -> None:
+        self._loop.change(self._listener.fileno(), READ)
 
     def _connect(self, sock: socket.socket) -> Connection:
         sock.setblocking(False)

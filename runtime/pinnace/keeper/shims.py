@@ -11,10 +11,11 @@ import contextlib
 import os
 import select
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.errors import Error
+from pinnace.errors import Error, from_os
 from pinnace.keeper import command
 from pinnace.keeper.protocol import Receiver, pack
 from pinnace.linux.kernel import KERNEL
@@ -57,7 +58,7 @@ class Shims:
         return fd in self._lines
 
     def start(self, request: dict[str, Any], answer: Answer) -> None:
-        """Have a shim for ``request``; ``answer`` gets the frame with its ``address``, or an ``error``. Raises OSError."""
+        """Have a shim for ``request``; ``answer`` gets the frame with its ``address``, or an ``error``."""
         while self._free and not request.get("protocol"):
             line = self._free.pop()
             if _sent(line.sock, request):
@@ -88,13 +89,17 @@ class Shims:
         One fork, not the daemon's usual two: what the first would have written to is memory that
         the second keeps (0.4 MB a container).
         """
-        ours, theirs = socket.socketpair()
+        pair: tuple[socket.socket, ...] = ()
         try:
+            ours, theirs = pair = socket.socketpair()
             pid = os.fork()
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
+        except OSError as problem:
+            for each in pair:
+                each.close()
+            refused = from_os(problem, f"start a process for the shim of {request['id']}")
+            sys.stderr.write(f"pinnace-keeper: {refused}\n")
+            answer(_error(str(refused), refused.grpc_status))
+            return
         if pid == 0:
             os.setsid()
             _become(request, theirs, self._start_shim)
@@ -137,8 +142,8 @@ def _sent(line: socket.socket, frame: dict[str, Any]) -> bool:
         return False
 
 
-def _error(message: str) -> dict[str, Any]:
-    return {"error": {"status": Error.grpc_status, "message": message}}
+def _error(message: str, status: int = Error.grpc_status) -> dict[str, Any]:
+    return {"error": {"status": status, "message": message}}
 
 
 class _Beginning:

@@ -6,10 +6,11 @@ import contextlib
 import os
 import socket
 
-from pinnace.errors import AlreadyExists, InvalidArgument
+from pinnace.errors import SHORTAGES, AlreadyExists, InvalidArgument, from_os
 
 MAX_PATH = 106
 """Bytes of a socket's path (unix(7): 108 with the final zero), less one that its making takes."""
+PAUSE_SECONDS = 0.5
 
 
 def listen(path: str) -> socket.socket:
@@ -35,6 +36,22 @@ def listen(path: str) -> socket.socket:
     finally:
         os.umask(mask)
     return sock
+
+
+def accept(listener: socket.socket) -> socket.socket | None:
+    """The connection that waits on a ``listener`` that never blocks; ``None`` when its peer has gone again.
+
+    Raises ResourceExhausted when there is no descriptor or no memory for it. It waits on, and poll(2) would tell of it
+    again at once: look away for :data:`PAUSE_SECONDS`.
+    """
+    try:
+        return listener.accept()[0]
+    except BlockingIOError:
+        return None
+    except OSError as problem:
+        if problem.errno in SHORTAGES:
+            raise from_os(problem, "accept a connection") from None
+        return None
 
 
 def _remove(path: str) -> None:

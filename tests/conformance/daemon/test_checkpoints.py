@@ -26,11 +26,11 @@ class Lab(World):
 
     criu = Path()
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         debian = Arch.from_machine(os.uname().machine).facts.debian
         runc = Archive("bookworm", debian).unpack(["runc"], dependencies=False)
         path = f"{self.criu}/usr/sbin:{runc}/usr/sbin:{os.environ['PATH']}"
-        return {**super()._environment(), "PATH": path}
+        return {**super().environment(), "PATH": path}
 
     def our_words(self, *words: str) -> list[str]:
         python = [sys.executable, "-m", "pinnace.cli.main", "ctr"]
@@ -83,14 +83,14 @@ def test_a_container_goes_on_in_another(lab: Lab, ctr: str) -> None:
     _run(lab, "first", *(("--runtime", shim) if ctr == "their-shim" else ()))
     made = lab.arena.run(
         run("containers", "checkpoint", "--rw", "--image", "--task", "first", f"saved:{ctr}"),
-        env=lab._environment(),
+        env=lab.environment(),
     )
     assert made.returncode == 0, made.stderr
     until(lambda: lab.status("first") == "RUNNING")
     before = lab.count("first")
     _end(lab, "first")
     words = run("containers", "restore", "--rw", "--live", "second", f"saved:{ctr}")
-    restored = lab.arena.start(words, log="restore", env=lab._environment())
+    restored = lab.arena.start(words, log="restore", env=lab.environment())
     until(lambda: lab.status("second") == "RUNNING", 30)
     until(lambda: lab.count("second") > before)
     assert lab.left() == []  # it was needed for the start

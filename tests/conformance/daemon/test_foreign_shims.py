@@ -33,10 +33,10 @@ class Foreign(World):
 
     shim = ""
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         debian = Arch.from_machine(os.uname().machine).facts.debian
         runc = Archive("bookworm", debian).unpack(["runc"], dependencies=False)
-        return {**super()._environment(), "PATH": f"{runc}/usr/sbin:{os.environ['PATH']}"}
+        return {**super().environment(), "PATH": f"{runc}/usr/sbin:{os.environ['PATH']}"}
 
     def run(self, name: str, *words: str, flags: tuple[str, ...] = ("-d",)) -> str:
         return self.ok("run", *flags, "--runtime", self.shim, IMAGE, name, *words)
@@ -241,7 +241,7 @@ def test_an_event_that_is_published(foreign: Foreign) -> None:
     publish = [*words, "--namespace", foreign.namespace, "--topic", "/tasks/oom"]
 
     def heard() -> bool:
-        done = foreign.arena.run(publish, input=event, text=False, env=foreign._environment())
+        done = foreign.arena.run(publish, input=event, text=False, env=foreign.environment())
         assert done.returncode == 0, done.stderr
         return '{"container_id":"c9"}' in (foreign.arena.scratch / "events").read_text()
 

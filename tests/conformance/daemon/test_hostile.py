@@ -32,7 +32,7 @@ class Target:
     def __init__(self, world: World) -> None:
         self.world = world
         self.path = f"/proc/{world.arena.pid}/root{ADDRESS}"
-        self.pid = _daemon(world.arena)
+        self.pid = world.pid()
 
     def connect(self, *, greet: bool = True) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX)
@@ -52,16 +52,6 @@ class Target:
         started = time.monotonic()
         done = self.world.ctr("version", timeout=60)
         return done.returncode == 0 and time.monotonic() - started < 30
-
-
-def _daemon(arena: Arena) -> int:
-    """The pid of the arena's pinnaced, as this machine numbers it."""
-    for line in Path(f"/proc/{arena.pid}/root/run/pinnace").iterdir():
-        assert line.name  # the state directory is there, so the daemon is
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(f"/proc/{arena.pid}/root{ADDRESS}")
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("iII", credentials)[0])
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +226,6 @@ def test_somebody_else_than_root_is_refused(target: Target) -> None:
 
 
 def test_the_daemon_is_the_same_process_and_says_nothing_was_wrong_with_it(target: Target) -> None:
-    assert _daemon(target.world.arena) == target.pid
+    assert target.world.pid() == target.pid
     assert "Traceback" not in target.world.log()
     assert subprocess.run(["kill", "-0", str(target.pid)], check=False).returncode == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -61,14 +63,13 @@ class World:
     def start_keeper(self) -> None:
         words = [sys.executable, "-m", "pinnace.keeper", "--address", _KEEPER]
         self.arena.run(["mkdir", "-p", "/run/pinnace"])
-        self.arena.start(words, log="keeper.log", env=self._environment())
+        self.arena.start(words, log="keeper.log", env=self.environment())
         self.arena.wait_for(_KEEPER, log="keeper.log")
 
     def start(self) -> None:
         """Start the daemon and wait until it answers."""
-        words = [sys.executable, "-m", "pinnace.cli.main", "pinnaced", "--config"]
         self._daemon = self.arena.start(
-            [*words, self._config], log="pinnaced.log", env=self._environment()
+            self.daemon_words(), log="pinnaced.log", env=self.environment()
         )
         self.arena.wait_for(ADDRESS, log="pinnaced.log")
         deadline = time.monotonic() + 20
@@ -76,7 +77,19 @@ class World:
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
 
-    def _environment(self) -> dict[str, str]:
+    def daemon_words(self) -> list[str]:
+        """The command line of the daemon."""
+        words = [sys.executable, "-m", "pinnace.cli.main", "pinnaced", "--config"]
+        return [*words, str(self._config)]
+
+    def pid(self) -> int:
+        """The daemon, as this machine numbers it."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"/proc/{self.arena.pid}/root{ADDRESS}")
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("iII", credentials)[0])
+
+    def environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(self.runtime)}
 
     def log(self) -> str:

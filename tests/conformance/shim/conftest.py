@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -14,9 +13,6 @@ from pathlib import Path
 import pytest
 
 from pinnace.daemon.shims import KeeperShims
-from pinnace.errors import Error
-from pinnace.keeper import leftovers
-from pinnace.linux.mount import unmount_all
 from tests import staged
 from tests.conformance.shim.container import Container
 from toolkit.debian import Archive
@@ -60,10 +56,4 @@ def shims(
 def _nothing_stays() -> Iterator[None]:
     """Whatever a test came to, its shims end and its containers are removed."""
     yield
-    while Container.made:
-        container = Container.made.pop()
-        with contextlib.suppress(Error):
-            container.shim.call("shutdown")
-        container.shim.close()
-        leftovers.remove(str(container.state))
-        unmount_all(str(container.bundle / "rootfs"))
+    Container.remove_all()

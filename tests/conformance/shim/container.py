@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pinnace.daemon.shims import Connection, KeeperShims
-from pinnace.errors import Unavailable
+from pinnace.errors import Error, Unavailable
+from pinnace.keeper import leftovers
 from pinnace.linux import cgroups, proc
+from pinnace.linux.mount import unmount_all
 from pinnace.spec import runtime
 
 
@@ -53,6 +56,17 @@ class Container:
         root = {"type": "overlay", "source": "overlay", "target": "", "options": options}
         made = self.shim.call("create", rootfs=[root], options={}, stdin=stdin, stdout=stdout or str(place / "out"), stderr="", terminal=terminal)  # fmt: skip
         self.pid = int(made["pid"])
+
+    @classmethod
+    def remove_all(cls) -> None:
+        """Whatever a test came to, its shims end and its containers are removed."""
+        while cls.made:
+            container = cls.made.pop()
+            with contextlib.suppress(Error):
+                container.shim.call("shutdown")
+            container.shim.close()
+            leftovers.remove(str(container.state))
+            unmount_all(str(container.bundle / "rootfs"))
 
     def collect(self, fifo: Path) -> tuple[list[bytes], threading.Thread]:
         os.mkfifo(fifo)

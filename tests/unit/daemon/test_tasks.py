@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import threading
@@ -21,6 +22,7 @@ from pinnace.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
 )
 from tests.unit.daemon.shims import FakeShims
 
@@ -257,6 +259,25 @@ def test_a_shim_that_died_while_no_daemon_was_there_ends_its_processes(world: Wo
     assert task.wait("", lambda: False, 20).exit_status == LOST_STATUS
     assert world.topics() == ["exit"]
     assert world.tasks.delete(NS, "c1").status == LOST_STATUS
+
+
+@pytest.mark.parametrize(
+    "problem", [OSError(errno.EMFILE, "Too many open files"), ResourceExhausted("no thread")]
+)
+def test_a_daemon_that_can_not_ask_a_shim_does_not_start(world: World, problem: Exception) -> None:
+    """Its container would be ended as one whose shim is gone."""
+    world.create()
+    world.tasks.start(NS, "c1")
+    shim = world.shims.only
+    Path(shim.state, "runc", "c1").mkdir(parents=True)
+    shim.fail["subscribe"] = problem
+    world.restart()
+    with pytest.raises(ResourceExhausted):
+        world.tasks.reconnect()
+    shim.fail.clear()
+    world.restart()
+    world.tasks.reconnect()
+    assert world.state().status == "running"
 
 
 def test_a_shim_that_never_made_its_container_is_ended(world: World) -> None:

@@ -20,13 +20,14 @@ from pinnace.daemon.daemon import Daemon
 from pinnace.daemon.log import Log
 from pinnace.daemon.metrics import Calls
 from pinnace.daemon.shims import KeeperShims
-from pinnace.errors import Error, PermissionDenied
+from pinnace.errors import Error, PermissionDenied, described
 from pinnace.keeper.sockets import MAX_PATH
 from pinnace.linux import memory
 from pinnace.version import CONTAINERD_VERSION
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from types import FrameType
 
     from pinnace.cli.options import Call
@@ -119,8 +120,7 @@ def _listen(config: Config) -> socket.socket:
 def _stop_on_signal(server: Server, log: Log) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         log.info(f"got {signal.Signals(number).name}")
-        # Not here: a handler runs between any two instructions of the main thread.
-        threading.Thread(target=server.interrupt, daemon=True).start()
+        _beside(server.interrupt, number, log)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -136,9 +136,22 @@ def _reload_on_hangup(call: Call, daemon: Daemon) -> None:
             host.notify("READY=1")
 
     def hang_up(number: int, frame: FrameType | None) -> None:
-        threading.Thread(target=reload, name="reload", daemon=True).start()
+        _beside(reload, number, daemon.log)
 
     signal.signal(signal.SIGHUP, hang_up)
+
+
+def _beside(action: Callable[[], None], number: int, log: Log) -> None:
+    """Run what a signal asks for in a thread: its handler runs between any two instructions of the main thread.
+
+    Without a thread to be had the signal comes again a second later.
+    """
+    try:
+        threading.Thread(target=action, name="signal", daemon=True).start()
+    except RuntimeError as problem:
+        log.error(f"{signal.Signals(number).name} has to wait: {described(problem)}")
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), number))
+        signal.alarm(1)
 
 
 def _reload(call: Call, daemon: Daemon) -> None:
