@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import threading
 from typing import TYPE_CHECKING
 
 from pinnace.errors import SHORTAGES, Unavailable, described, from_os
@@ -53,6 +52,8 @@ def connect(path: str, seconds: int) -> socket.socket:
 
 def start_reader(connection: socket.socket, read: Callable[[], None], name: str) -> None:
     """Have a thread of its own read from a connection. Raises ResourceExhausted without one; the connection is closed then."""
+    import threading  # a millisecond that a cold runc does not need
+
     try:
         threading.Thread(target=read, name=name, daemon=True).start()
     except RuntimeError as problem:

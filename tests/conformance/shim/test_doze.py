@@ -32,9 +32,12 @@ def _dozes(pid: int) -> bool:
 
 
 def _times_executed(container: Container) -> int:
-    """Changes with every exec of the shim: where its stack begins is random."""
-    with open(f"/proc/{container.shim_id}/stat", encoding="latin-1") as file:
-        return int(file.read().rpartition(")")[2].split()[25])
+    """Changes with every exec of the shim: where its stack begins is random, and 0 in the middle of one."""
+    found = 0
+    while not found:
+        with open(f"/proc/{container.shim_id}/stat", encoding="latin-1") as file:
+            found = int(file.read().rpartition(")")[2].split()[25])
+    return found
 
 
 def _asleep(container: Container) -> Container:
