@@ -3,6 +3,7 @@
 import gzip
 import io
 import lzma
+import re
 import tarfile
 from pathlib import Path
 
@@ -125,6 +126,20 @@ def test_a_model_names_its_own_root_device() -> None:
     found = model.models()["arm64"]
     assert "root=/dev/vda2" in found.command_line.split()
     assert found.boot_device == "/dev/vda1"
+
+
+_MAPPED, _VMALLOC = 768 << 20, 240 << 20
+"""How much memory 32-bit ARM maps at most, with the vmalloc area that it has by itself (arch/arm/mm/mmu.c)."""
+
+
+@pytest.mark.parametrize(
+    "found", [each for each in model.models().values() if each.kernel == "linux-image-armmp"]
+)
+def test_32_bit_kernels_have_memory_outside_of_their_map(found: model.Model) -> None:
+    # What has no address there goes with one instruction, and not with one for each page of the map.
+    asked = re.search(r"vmalloc=(\d+)M", found.command_line)
+    mapped = _MAPPED + _VMALLOC - ((int(asked[1]) << 20) if asked else _VMALLOC)
+    assert (found.memory << 20) - mapped >= 128 << 20
 
 
 def test_a_qemu_that_is_too_old_is_refused_in_one_line() -> None:

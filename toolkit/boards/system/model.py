@@ -101,6 +101,15 @@ Linux takes its pages out of every program's tables all the same when it has put
 and then each system call costs QEMU what it knows of the program's addresses.
 """
 
+HIGH_MEMORY = "vmalloc=640M"
+"""For 32-bit ARM: of 512 MB, the kernel keeps 144 out of its own map of memory.
+
+When a seccomp filter goes, as at each login, Linux drops the address translations of all that lies between the
+filter's page in that map and the filter's other address, page by page (``vm_reset_perms``, mm/vmalloc.c). arm64 has
+a limit to that, arm has none: 120,000 instructions, for each of which QEMU stops all processors, half a second. A
+page outside of the map has one address, and one instruction does. Pages of filters come from there first.
+"""
+
 _VIRT = (
     Model(
         label="armv7l",
@@ -109,6 +118,7 @@ _VIRT = (
         machine="virt,gic-version=2",
         cpu="cortex-a15",
         kernel="linux-image-armmp",
+        parameters=(HIGH_MEMORY,),
     ),
     Model(
         label="arm64",
