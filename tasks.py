@@ -51,7 +51,7 @@ def lock(_: Context) -> None:
     },
 )
 def registry(
-    _: Context, action: str, arch: str = "", update: bool = False, yes: bool = False
+    _: Context, action: str = "", arch: str = "", update: bool = False, yes: bool = False
 ) -> int:
     """The lab registry that boards and tests pull from: Debian's docker-registry with TLS."""
     from toolkit.lab import command
@@ -174,7 +174,6 @@ def publish(
 
 @task(
     positional=["action", "name"],
-    alone=("list",),
     help={
         "action": "create, start, stop, ssh, list, destroy; sys-* also snapshot, restore, export, reset, console, power-cut",
         "name": "emu-armv6l, sys-arm64 ... (`list` shows all); with a word behind for more of a kind",
@@ -190,8 +189,8 @@ def publish(
 )
 def board(
     _: Context,
-    action: str,
-    name: str,
+    action: str = "",
+    name: str = "",
     tag: str = "",
     cold: bool = False,
     spared: float = 0.0,
@@ -201,7 +200,7 @@ def board(
     as_: str = "",
     yes: bool = False,
 ) -> int:
-    """Emulated boards. `./inv board ssh NAME -- COMMAND` runs a command on one."""
+    """Emulated boards: `./inv board ACTION NAME`; `./inv board ssh NAME -- COMMAND` runs a command on one."""
     from toolkit.boards import command
 
     folder = Path(to or image).expanduser().absolute() if to or image else None
@@ -211,7 +210,6 @@ def board(
 
 @task(
     positional=["name"],
-    optional_word=True,
     help={
         "name": "run only this benchmark (daemon, fleet, ...)",
         "json": "print the results as JSON",
@@ -414,7 +412,6 @@ def status(
 
 @task(
     positional=["run"],
-    optional_word=True,
     help={
         "run": "all that this run did; the beginning of its id is enough",
         "host": "only runs on this host",

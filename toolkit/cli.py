@@ -21,57 +21,29 @@ from toolkit.secrets import mask
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _LaterWord(Argument):
-    """A positional word that is not needed when the first word is one of ``alone``."""
-
-    first: Argument
-    alone: frozenset[str]
-
-    @property
-    def value(self) -> Any:
-        given = super().value
-        return "" if given is None and self.first.value in self.alone else given
-
-    @value.setter
-    def value(self, value: Any) -> None:
-        self.set_value(value, cast=True)
-
-
-def _words_task(alone: frozenset[str]) -> type[Task[Any]]:
-    class WordsTask(Task[Any]):
-        """A task whose first word decides whether further words are needed (invoke has all or none)."""
-
-        def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-            arguments = super().get_arguments(ignore_unknown_help)
-            first, *later = [one for one in arguments if one.positional]
-            for one in later:
-                one.__class__ = _LaterWord
-                vars(one).update(first=first, alone=alone)
-            return arguments
-
-    return WordsTask
-
-
-class _OptionalWordTask(Task[Any]):
-    """A task whose one positional word may be left out: invoke demands every word or takes none."""
+class _WordsTask(Task[Any]):
+    """A task whose positional words may be left out: invoke demands every word, or takes none."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         arguments = super().get_arguments(ignore_unknown_help)
         valued = {to_flag(name) for one in arguments if one.takes_value for name in one.names}
-        for one in arguments:
+        given = _words_behind(self.name, valued)
+        for number, one in enumerate([one for one in arguments if one.positional]):
+            # What is not there must not be demanded: it would take `--help` for the word.
+            one.positional = number < given
             if one.positional:
                 # A default would keep the word from being taken.
-                one.positional = _word_follows(self.name, valued)
-                if one.positional:
-                    one.default = one._value = None
+                one.default = one._value = None
         return arguments
 
 
-def _word_follows(name: str, valued: set[str]) -> bool:
-    """Whether a word stands behind the task's name that is no flag, nor the value of one of ``valued``."""
+def _words_behind(name: str, valued: set[str]) -> int:
+    """How many words stand behind the task's name that are no flags, nor the values of one of ``valued``."""
     behind = sys.argv[sys.argv.index(name) + 1 :] if name in sys.argv else []
+    if "--" in behind:
+        behind = behind[: behind.index("--")]
     pairs = zip(["", *behind], behind, strict=False)
-    return any(not word.startswith("-") and before not in valued for before, word in pairs)
+    return sum(not word.startswith("-") and before not in valued for before, word in pairs)
 
 
 class _LetterTask(Task[Any]):
@@ -89,21 +61,16 @@ class _LetterTask(Task[Any]):
 
 def task(
     *,
-    alone: tuple[str, ...] = (),
-    optional_word: bool = False,
     letters: dict[str, str] | None = None,
     **options: Any,
 ) -> Callable[[F], Any]:
     """``invoke.task`` that shows a :class:`PinnaceError` as one line and exits with its code.
 
-    A task returns an exit status (``int``) or ``None``. ``alone`` names values of the first
-    positional word that need no further word (``./inv board list``); with ``optional_word`` the only
-    positional word may be left out (``./inv bench``). ``letters``: flags that have a letter, too.
+    A task returns an exit status (``int``) or ``None``. Its ``positional`` words have defaults and may be left
+    out (``./inv bench``, ``./inv board list``). ``letters``: flags that have a letter, too.
     """
-    if alone:
-        options["klass"] = _words_task(frozenset(alone))
-    if optional_word:
-        options["klass"] = _OptionalWordTask
+    if "positional" in options:
+        options["klass"] = _WordsTask
     if letters:
         options["klass"] = type("LetterTask", (_LetterTask,), {"letters": letters})
 

@@ -247,7 +247,5 @@ def error(problem: PinnaceError) -> None:
     """One line on standard error, with the remedy behind it."""
     text = Text.assemble(("error: ", "bold red"), problem.message)
     if problem.hint:
-        text.append(
-            f". {problem.hint}" if not problem.message.endswith(".") else f" {problem.hint}"
-        )
+        text.append(f"{'' if problem.message.endswith(('.', '?')) else '.'} {problem.hint}")
     err.print(text, soft_wrap=True)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -218,14 +219,17 @@ def _python_for_all(home: Path) -> str:
     pytest.skip("no Python here that a plain user may run")
 
 
+@pytest.fixture
+def plain_home() -> Iterator[Path]:
+    """The home of a plain user: not below pytest's own directory, which every pytest that starts closes to others."""
+    with tempfile.TemporaryDirectory(prefix="plain-home-") as folder:
+        os.chown(folder, 65534, 65534)
+        yield Path(folder)
+
+
 @pytest.mark.root
-def test_a_user_without_root_has_boards_too(tmp_path: Path) -> None:
+def test_a_user_without_root_has_boards_too(plain_home: Path) -> None:
     """From empty caches: a plain user downloads, builds, boots, keeps and restores, with no help."""
-    for parent in [tmp_path, *tmp_path.parents[:3]]:
-        parent.chmod(parent.stat().st_mode | 0o055)
-    home = tmp_path / "home"
-    home.mkdir()
-    subprocess.run(["chown", "65534:65534", home], check=True)
     script = (
         "from toolkit import boards; b = boards.get('sys-arm64-plain')\n"
         "b.ensure_started()\n"
@@ -233,9 +237,9 @@ def test_a_user_without_root_has_boards_too(tmp_path: Path) -> None:
         "b.destroy()"
     )
     done = subprocess.run(
-        [*_AS_NOBODY, *_environment(home), _python_for_all(home), "-c", script],
+        [*_AS_NOBODY, *_environment(plain_home), _python_for_all(plain_home), "-c", script],
         cwd="/", capture_output=True, text=True, check=False, timeout=1000,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "0\nsys-arm64-plain" in done.stdout
-    assert list((home / ".local/state/pinnace/boards").iterdir()) == []
+    assert list((plain_home / ".local/state/pinnace/boards").iterdir()) == []

@@ -2,7 +2,10 @@
 
 import errno
 
+import pytest
+
 from pinnace import errors as runtime_errors
+from toolkit import console
 from toolkit import errors as toolkit_errors
 
 
@@ -19,6 +22,16 @@ def test_message_carries_its_remedy() -> None:
         "no daemon at /run/x.sock", hint="systemctl start pinnaced"
     )
     assert str(problem) == "no daemon at /run/x.sock (systemctl start pinnaced)"
+
+
+def test_a_sentence_has_one_end(capsys: pytest.CaptureFixture[str]) -> None:
+    for message in ("no such board", "which board?", "There is none."):
+        console.error(toolkit_errors.UsageError(message, hint="one of: a, b"))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: no such board. one of: a, b",
+        "error: which board? one of: a, b",
+        "error: There is none. one of: a, b",
+    ]
 
 
 def test_toolkit_exit_codes_are_the_documented_ones() -> None:

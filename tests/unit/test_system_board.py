@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from toolkit import boards
-from toolkit.boards import capability, catalogue, command
+from toolkit.boards import capability, catalogue, command, machine
 from toolkit.boards.system import choice, fat, login
 from toolkit.boards.system.board import SystemBoard
 from toolkit.boards.system.launch import Run
@@ -57,6 +57,34 @@ def test_a_name_of_no_machine_is_refused(name: str) -> None:
 
 def test_a_full_system_board_shows_all_there_is() -> None:
     assert boards.get("sys-arm64").shows == capability.FULL_SYSTEM
+
+
+def test_the_list_explains_every_board_and_every_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "records", list)  # other people's boards of this machine
+    command.run("list", "", words=[], yes=False)
+    table, _, words = capsys.readouterr().out.partition("can show")
+    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:] if line.strip()}
+    assert rows["sys-arm64-16k"] == ["-", "system", "arm64", "trixie", "arm64", "cortex-a76", "linux-image-arm64-16k"]  # fmt: skip
+    assert rows["emu-armv6l"][1:6] == ["user", "armv6l", "bookworm", "armel", "arm1176"]
+    explained = {line.split()[0]: line.split() for line in words.splitlines()[1:]}
+    assert explained.keys() == capability.MEANING.keys()
+    assert words.split()[:3] == ["user", "native", "system"]
+    assert explained["power-cut"][1:4] == ["-", "-", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("action", "name", "problem"),
+    [
+        ("", "", "what about boards.*create, start"),
+        ("bogus", "", "no such action: bogus"),
+        ("start", "", "which board to start.*emu-armv6l"),
+    ],
+)
+def test_a_missing_word_is_asked_for_with_the_choice(action: str, name: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        command.run(action, name, words=[], yes=False)
 
 
 @pytest.mark.parametrize("action", ["snapshot", "restore", "reset", "power-cut", "console"])

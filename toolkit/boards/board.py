@@ -47,7 +47,7 @@ class Board(ABC):
     @property
     @abstractmethod
     def kernel(self) -> str:
-        """Whose kernel it runs: this machine's with its release, or a Debian package's name."""
+        """Whose kernel it runs: ``host`` with this machine's release, or a Debian package's name."""
 
     @property
     @abstractmethod

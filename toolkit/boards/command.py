@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,8 @@ def run(action: str, name: str, *, words: list[str], yes: bool, options: Options
         return 0
     if action not in actions:
         raise UsageError(
-            f"no such action: {action}", hint=f"one of: {', '.join([*actions, 'list'])}"
+            f"no such action: {action}" if action else "what about boards?",
+            hint=f"one of: {', '.join([*actions, 'list'])}",
         )
     if not name:
         raise UsageError(f"which board to {action}?", hint=f"one of: {', '.join(boards.names())}")
@@ -96,29 +97,30 @@ def _console(board: Board) -> int:
 
 
 def _list() -> None:
-    """Every board that exists or could, and the boards of others that run on this machine."""
-    mine = list(dict.fromkeys([*boards.names(), *created_names()]))
+    """Every board that exists or could, and the boards of others that run on this machine; then what each tier shows."""
     own = str(state_dir("boards"))
-    rows = []
-    for name in mine:
-        board = boards.get(name)
-        state = "running" if board.is_running else "stopped" if board.is_created else "-"
-        where = board.address if board.is_running else ""
-        if where and board.ssh_port != 22:
-            where = f"{where}:{board.ssh_port}"
-        system = f"Debian {board.release} {board.arch.facts.debian}"
-        rows.append((name, state, where, board.tier, system, board.cpu, board.kernel, _lack(board)))
+    mine = [boards.get(name) for name in dict.fromkeys([*boards.names(), *created_names()])]
+    rows = [_row(board) for board in mine]
     for record in machine.records():
         if record.alive and record.state != own:
-            rows.append((record.name, "running", record.address, "", f"of {record.state}", "", "", ""))  # fmt: skip
-    titles = ["board", "state", "address", "tier", "system", "cpu", "kernel", "cannot show"]
+            rows.append((record.name, "running", record.address, "", "", "", "", f"of {record.state}"))  # fmt: skip
+    titles = ["board", "state", "address", "tier", "arch", "Debian", "cpu", "kernel"]
     console.table(titles, rows)
-    console.note(f"what a board can show: {', '.join(sorted(capability.MEANING))}")
+    console.out.print()
+    tiers = {board.tier: board.shows for board in mine}
+    console.table(["can show", *tiers, ""], _shown(tiers))
 
 
-def _lack(board: Board) -> str:
-    """What a board cannot show, in few words."""
-    missing = sorted(capability.MEANING.keys() - board.shows)
-    if not board.shows:
-        return "any of it"
-    return ", ".join(missing) if len(missing) <= len(board.shows) else f"more than {', '.join(sorted(board.shows))}"  # fmt: skip
+def _row(board: Board) -> tuple[str, ...]:
+    state = "running" if board.is_running else "stopped" if board.is_created else "-"
+    where = board.address if board.is_running else ""
+    if where and board.ssh_port != 22:
+        where = f"{where}:{board.ssh_port}"
+    debian = f"{board.release} {board.arch.facts.debian}"
+    return (board.name, state, where, board.tier, board.arch.label, debian, board.cpu, board.kernel)
+
+
+def _shown(tiers: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, ...]]:
+    """For each word that a test can require: which tiers show it, and what it means."""
+    for word, meaning in sorted(capability.MEANING.items()):
+        yield (word, *("yes" if word in shown else "-" for shown in tiers.values()), meaning)

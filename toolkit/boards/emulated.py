@@ -73,7 +73,7 @@ class EmulatedBoard(Board):
 
     @property
     def kernel(self) -> str:
-        return f"this machine's, {os.uname().release}"
+        return f"host, {os.uname().release}"
 
     @property
     def shows(self) -> frozenset[str]:

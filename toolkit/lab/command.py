@@ -15,7 +15,10 @@ ACTIONS = ("start", "stop", "fill", "list")
 def run(action: str, *, arch: str, update: bool, yes: bool = False) -> int:
     """Do one action; returns the exit status."""
     if action not in ACTIONS:
-        raise UsageError(f"unknown action {action}", hint=f"One of: {', '.join(ACTIONS)}")
+        raise UsageError(
+            f"unknown action {action}" if action else "what shall the registry do?",
+            hint=f"one of: {', '.join(ACTIONS)}",
+        )
     if (arch or update) and action != "fill":
         raise UsageError(f"--arch and --update belong to fill, not to {action}")
     if action == "start":
