@@ -128,5 +128,6 @@ def install() -> None:
         TYPE_CHECKING=False, Any=object, NoReturn=None, NamedTuple=_Base(), TypeVar=_Unchecked,
         ParamSpec=_Unchecked, TypeAlias=None, Protocol=type("Protocol", (), {}), cast=_cast,
         Generic=_Generic, ClassVar=None, Self=None, BinaryIO=object,
+        Callable=_Generic, Tuple=_Generic,  # tomllib names types with them
     )  # fmt: skip
     sys.modules["typing"] = module

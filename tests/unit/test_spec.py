@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from pinnace.spec import digest, image, platform, reference
 from pinnace.spec.digest import Digest
 from pinnace.spec.platform import Platform
 from pinnace.spec.reference import Reference
+from toolkit.paths import RUNTIME
 
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -244,3 +248,33 @@ def test_config_and_chain() -> None:
 def test_hostile_configs_are_refused(document: object) -> None:
     with pytest.raises(Error):
         image.parse_config(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("sizes", [[], [5], [9 << 20, 1], [3 << 20] * 4 + [7]])
+def test_streams_have_their_digests_with_either_implementation(sizes: list[int]) -> None:
+    """A process of its own, as each loads OpenSSL when it has hashed much, and not before."""
+    program = (
+        "import sys; from pinnace.spec import digest; hasher = digest.hasher_for('sha256');"
+        "[hasher.update(memoryview(bytes([size % 251]) * size)) for size in map(int, sys.argv[1:])];"
+        "other = digest.hasher_for('sha256'); other.update(b'x');"
+        "print(digest.of(hasher).hex, other.hexdigest(), '_hashlib' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, sizes)], env={"PYTHONPATH": str(RUNTIME)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    fed = b"".join(bytes([size % 251]) * size for size in sizes)
+    expected = [hashlib.sha256(fed).hexdigest(), hashlib.sha256(b"x").hexdigest()]
+    assert done.stdout.split() == [*expected, str(len(fed) > 8 << 20)]
+
+
+def test_a_stream_that_began_before_openssl_was_loaded_goes_on_with_it() -> None:
+    program = (
+        "from pinnace.spec import digest; first, second = (digest.hasher_for('sha256') for _ in range(2));"
+        "first.update(b'begin'); second.update(bytes(9 << 20)); first.update(b'end'); print(first.hexdigest())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(RUNTIME)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == hashlib.sha256(b"beginend").hexdigest()

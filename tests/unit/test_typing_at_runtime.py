@@ -111,13 +111,17 @@ import dataclasses, logging
 
 
 @pytest.mark.parametrize("module", ["pinnace.cli.pinnaced.serve", "pinnace.cli.warm"])
-def test_daemon_and_keeper_start_with_neither_typing_nor_openssl(module: str) -> None:
+def test_daemon_and_keeper_start_and_read_a_configuration_with_neither_typing_nor_openssl(
+    module: str,
+) -> None:
     script = f"""
 import sys
 sys.path.insert(0, {str(RUNTIME)!r})
 from pinnace import typing_at_runtime
 typing_at_runtime.install()
 import {module}
+from pinnace.daemon import toml
+assert toml.parse("a = 1", "config.toml") == {{"a": 1}}
 assert isinstance(sys.modules["typing"], typing_at_runtime._Typing)
 print(sorted({{"_hashlib", "tempfile", "ssl", "inspect"}} & sys.modules.keys()))
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -57,7 +56,7 @@ class _Verified:
     def __init__(self, blob: BinaryIO, digest: Digest) -> None:
         self._blob = blob
         self._digest = digest
-        self._hash = hashlib.new(digest.algorithm)
+        self._hash = digest.hasher()
 
     def read(self, size: int = -1, /) -> bytes:
         data = self._blob.read(size)

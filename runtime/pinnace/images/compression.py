@@ -11,10 +11,10 @@ import os
 import queue
 import threading
 import zlib
-from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pinnace.errors import DataLoss, Error, InvalidArgument
+from pinnace.spec import digest as digests
 from pinnace.spec.digest import Digest
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class LayerReader:
 
     def __init__(self, source: Readable, limit: int, *, ahead: bool | None = None) -> None:
         """With *ahead* a thread decompresses and hashes; by default where there are cores."""
-        self._hasher = sha256()
+        self._hasher = digests.hasher_for("sha256")
         self._size = 0
         chunks = self._hashed(decompress(source, limit))
         ahead = (os.cpu_count() or 1) > 1 if ahead is None else ahead
@@ -194,7 +194,7 @@ class LayerReader:
         """Read to the end, for the digest covers what follows the archive, too."""
         while self._more():
             pass
-        return Summary(Digest(f"sha256:{self._hasher.hexdigest()}"), self._size)
+        return Summary(digests.of(self._hasher), self._size)
 
     def close(self) -> None:
         """Stop reading, and the thread with it."""

@@ -12,7 +12,6 @@ import stat
 import tempfile
 import zlib
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from pinnace.errors import Error
@@ -21,7 +20,7 @@ from pinnace.images.compression import Summary
 from pinnace.images.extract import keeps_attribute
 from pinnace.images.tarwrite import Header, TarWriter, Writable
 from pinnace.linux import mount as mounts
-from pinnace.spec.digest import Digest
+from pinnace.spec import digest as digests
 from pinnace.store import disk
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def diff(lower: str, upper: str, out: Writable, *, compress: bool = False) -> Su
     with disk.errors(f"read {upper}"):
         _Differ(lower, upper, TarWriter(sink), sink).run()
     sink.finish()
-    return Summary(Digest(f"sha256:{sink.hasher.hexdigest()}"), sink.size)
+    return Summary(digests.of(sink.hasher), sink.size)
 
 
 class _Sink:
@@ -87,7 +86,7 @@ class _Sink:
     def __init__(self, out: Writable, compress: bool) -> None:
         self._out = out
         self._packer = zlib.compressobj(6, zlib.DEFLATED, 31) if compress else None
-        self.hasher = sha256()
+        self.hasher = digests.hasher_for("sha256")
         self.size = 0
 
     def write(self, data: bytes) -> None:

@@ -5,7 +5,7 @@ Messages follow containerd's, since its clients print and sometimes match them.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import re
 import time
@@ -107,14 +107,17 @@ def pack(value: TypedValue | None) -> dict[str, str]:
     """A typed value for a JSON column."""
     if value is None:
         return {}
-    return {"type": value.type_url, "value": base64.b64encode(value.value).decode()}
+    return {
+        "type": value.type_url,
+        "value": binascii.b2a_base64(value.value, newline=False).decode(),
+    }
 
 
 def unpack(packed: Mapping[str, str]) -> TypedValue | None:
     """What :func:`pack` made."""
     if not packed:
         return None
-    return TypedValue(packed["type"], base64.b64decode(packed["value"]))
+    return TypedValue(packed["type"], binascii.a2b_base64(packed["value"]))
 
 
 def unpack_all(packed: Mapping[str, Mapping[str, str]]) -> dict[str, TypedValue]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ FLAGS: tuple[Flag, ...] = ()
 
 def run(call: Call) -> int:
     sys.stdout.write(
-        f"Client:\n  Version:  {VERSION}\n  Python version: {platform.python_version()}\n\n"
+        f"Client:\n  Version:  {VERSION}\n  Python version: {sys.version.partition(' ')[0]}\n\n"
     )
     with Client.of(call) as client:
         server = client.call(Version.version, Empty())

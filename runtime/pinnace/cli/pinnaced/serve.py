@@ -172,7 +172,14 @@ def _reload(call: Call, daemon: Daemon) -> None:
 
 
 def _forget_parser() -> None:
-    for name in ("tomllib", "tomllib._parser", "tomllib._re", "tomllib._types", "difflib"):
+    for name in (
+        "tomllib",
+        "tomllib._parser",
+        "tomllib._re",
+        "tomllib._types",
+        "string",
+        "difflib",
+    ):
         sys.modules.pop(name, None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -59,5 +59,5 @@ def plain_any(message: AnyMessage | None) -> Any:
         pass
     shown = {"type_url": message.type_url}
     if message.value:
-        shown["value"] = base64.b64encode(message.value).decode()
+        shown["value"] = binascii.b2a_base64(message.value, newline=False).decode()
     return shown
