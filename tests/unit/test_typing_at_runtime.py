@@ -123,7 +123,10 @@ import {module}
 from pinnace.daemon import toml
 assert toml.parse("a = 1", "config.toml") == {{"a": 1}}
 assert isinstance(sys.modules["typing"], typing_at_runtime._Typing)
-print(sorted({{"_hashlib", "tempfile", "ssl", "inspect"}} & sys.modules.keys()))
+dear = {{"_hashlib", "tempfile", "ssl", "inspect", "sqlite3", "base64", "platform"}}
+if "serve" in "{module}":
+    dear |= {{"pinnace.linux.cgroups", "pinnace.runc", "pinnace.daemon.metrics", "pinnace.images"}}
+print(sorted(dear & sys.modules.keys()))
 """
     done = subprocess.run(
         [sys.executable, "-ISB", "-c", script], capture_output=True, text=True, check=False

@@ -10,7 +10,6 @@ import pinnace.cli.ctr.containers.info
 import pinnace.cli.ctr.containers.list
 import pinnace.cli.ctr.containers.remove
 import pinnace.cli.ctr.images.list
-import pinnace.cli.ctr.images.pull
 import pinnace.cli.ctr.images.remove
 import pinnace.cli.ctr.images.tag
 import pinnace.cli.ctr.namespaces.list

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pinnace.cli.ctr.images.pull
 import pinnace.cli.skopeo.copying
 import pinnace.cli.skopeo.inspect
 import pinnace.cli.skopeo.policies

@@ -38,7 +38,7 @@ def ensure(store: Store, name: str, archive: str, snapshotter: str) -> bool:
         return False
     if not os.path.exists(archive):
         return False
-    from pinnace.images.archive import import_
+    from pinnace.images.load import import_
 
     with open(archive, "rb") as file:
         found = import_(store, NAMESPACE, file, snapshotter=snapshotter, image_labels=LABELS)

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pinnace.images.select import Tree
+    from pinnace.spec.digest import Digest
     from pinnace.spec.image import Index, Manifest
     from pinnace.spec.reference import Reference
+    from pinnace.store.store import Store
 
 CONTENT = "containerd.io/gc.ref.content"
 SNAPSHOT = "containerd.io/gc.ref.snapshot"
@@ -48,3 +51,18 @@ def source_key(reference: Reference) -> str:
     """The label for content of a registry; its port is left out, as containerd does."""
     host, colon, port = reference.hostname.rpartition(":")
     return f"{SOURCE}.{host if colon and port.isdecimal() else reference.hostname}"
+
+
+def link(store: Store, namespace: str, tree: Tree) -> None:
+    """Label an image's content with what it refers to; joins the caller's transaction."""
+    for descriptor, index in tree.indexes:
+        _label(store, namespace, descriptor.digest, of_index(index))
+    for (descriptor, manifest), config in zip(tree.manifests, tree.configs, strict=True):
+        _label(store, namespace, descriptor.digest, of_manifest(manifest))
+        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
+            _label(store, namespace, layer.digest, {UNCOMPRESSED: str(diff_id)})
+
+
+def _label(store: Store, namespace: str, digest: Digest, new: Mapping[str, str]) -> None:
+    paths = [f"labels.{key}" for key in new]
+    store.content.update(namespace, digest, new, paths)

@@ -18,7 +18,6 @@ from pinnace.images import labels, progress, select, tar
 from pinnace.images.compression import LayerReader, Readable
 from pinnace.images.layers import Unpacker
 from pinnace.images.progress import Progress
-from pinnace.images.pull import link
 from pinnace.spec import image as images
 from pinnace.spec import platform as platforms
 from pinnace.spec import reference as references
@@ -85,7 +84,7 @@ def import_(
         with store.db.transaction():
             made = []
             for name, root, tree, unpacker in work:
-                link(store, namespace, tree)
+                labels.link(store, namespace, tree)
                 if unpacker:
                     unpacker.record()
                 plain = root._replace(annotations={})

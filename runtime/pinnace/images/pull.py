@@ -64,7 +64,7 @@ def pull(
         if unpacker:
             unpacker.flush()
         with store.db.transaction():
-            link(store, namespace, tree)
+            labels.link(store, namespace, tree)
             if unpacker:
                 unpacker.record()
             made = store.images.put(namespace, Image(name or reference, root, image_labels or {}))
@@ -147,18 +147,3 @@ class _Work:
                 continue
             fetched = downloads.result(numbers[unpacker.layers[number].digest])
             unpacker.add(number, None if fetched else self.fetcher.blob)
-
-
-def link(store: Store, namespace: str, tree: select.Tree) -> None:
-    """Label an image's content with what it refers to; joins the caller's transaction."""
-    for descriptor, index in tree.indexes:
-        _label(store, namespace, descriptor.digest, labels.of_index(index))
-    for (descriptor, manifest), config in zip(tree.manifests, tree.configs, strict=True):
-        _label(store, namespace, descriptor.digest, labels.of_manifest(manifest))
-        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=False):
-            _label(store, namespace, layer.digest, {labels.UNCOMPRESSED: str(diff_id)})
-
-
-def _label(store: Store, namespace: str, digest: Digest, new: Mapping[str, str]) -> None:
-    paths = [f"labels.{key}" for key in new]
-    store.content.update(namespace, digest, new, paths)

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import os
 
-from pinnace.linux import mount
-from pinnace.runc import control
-from pinnace.runc import state as states
-
 
 def exist(state: str) -> bool:
     """Whether a container was made below a shim's directory and not removed."""
-    return bool(states.all_ids(os.path.join(state, "runc")))
+    return bool(_identifiers(os.path.join(state, "runc")))
 
 
 def remove(state: str) -> None:
@@ -24,8 +20,21 @@ def remove(state: str) -> None:
     Nothing there is fine. Raises OSError, or FailedPrecondition when a process will not die.
     """
     root = os.path.join(state, "runc")
-    for identifier in states.all_ids(root):
+    for identifier in _identifiers(root):
+        from pinnace.linux import mount
+        from pinnace.runc import control
+        from pinnace.runc import state as states
+
         bundle = states.load(root, identifier).bundle
         control.delete(root, identifier, force=True)
         # The shim mounted it: what is mounted on a bundle's root is its maker's to remove.
         mount.unmount_all(os.path.join(bundle, "rootfs"))
+
+
+def _identifiers(root: str) -> list[str]:
+    """The containers below ``root``. Most often there are none: a daemon does without half a megabyte of ``runc`` then."""
+    if not os.path.isdir(root) or not os.listdir(root):
+        return []
+    from pinnace.runc import state as states
+
+    return states.all_ids(root)

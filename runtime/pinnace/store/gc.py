@@ -15,7 +15,6 @@ nothing reachable is ever removed; files go after the records that named them ar
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
 from pinnace.errors import Error, Unavailable
@@ -307,7 +306,7 @@ def _kind(rest: str) -> str:
 
 def parse_time(text: str) -> int | None:
     """RFC 3339 as nanoseconds since the epoch; None when it is malformed (then nothing expires)."""
-    from datetime import datetime
+    from datetime import UTC, datetime
 
     try:
         moment = datetime.fromisoformat(text)

@@ -10,8 +10,8 @@ thread inside its own transaction reads what it wrote. Times are nanoseconds sin
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3  # what the package is made of: its converters of dates cost 0.5 MB
 import os
-import sqlite3
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING

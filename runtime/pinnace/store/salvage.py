@@ -6,8 +6,8 @@ damaged file stays beside the new one.
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import os
-import sqlite3
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pinnace.api.schema import cgroups1, cgroups2
 from pinnace.api.schema import wellknown as wk
 from pinnace.store import filters
 
@@ -22,6 +21,8 @@ def matcher(filter_texts: Sequence[str]) -> Callable[[str], bool]:
 
 def message(stats: Mapping[str, Any]) -> wk.Any:
     """The shim's numbers, whose names are those of the messages' fields, in the right message."""
+    from pinnace.api.schema import cgroups1, cgroups2  # of some thirty classes each
+
     kind: type[Message] = cgroups1.Metrics if stats.get("cgroup") == 1 else cgroups2.Metrics
     return wk.Any.pack(_fill(kind, stats))
 

@@ -12,14 +12,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pinnace.api.httpd import Answer, Httpd
+    from pinnace.daemon.config import Config
     from pinnace.daemon.daemon import Daemon
     from pinnace.daemon.log import Log
     from pinnace.daemon.metrics import Calls
 
 
-def start(daemon: Daemon, calls: Calls, log: Log) -> list[Httpd]:
+def counter(config: Config) -> Calls | None:
+    """What counts calls, where a window will show them; for :func:`start`."""
+    if not config.text("metrics_address") and not config.text("debug_address"):
+        return None
+    from pinnace.daemon.metrics import Calls
+
+    return Calls()
+
+
+def start(daemon: Daemon, calls: Calls | None, log: Log) -> list[Httpd]:
     """Open what the configuration asks for; raises Unavailable when an address cannot be used."""
-    found = []
+    found: list[Httpd] = []
+    if calls is None:
+        return found
     address = daemon.config.text("metrics_address")
     if address:
         found.append(_metrics(daemon, calls, log, address))

@@ -18,7 +18,6 @@ from pinnace.cli.pinnaced import configuration, observing
 from pinnace.daemon import host
 from pinnace.daemon.daemon import Daemon
 from pinnace.daemon.log import Log
-from pinnace.daemon.metrics import Calls
 from pinnace.daemon.shims import KeeperShims
 from pinnace.errors import Error, PermissionDenied, described
 from pinnace.keeper.sockets import MAX_PATH
@@ -63,7 +62,7 @@ def run(call: Call) -> int:
     shims_server = _shims_server(config, events_address, daemon)
     if shims_server is not None:
         shims_server.start()
-    calls = Calls()
+    calls = observing.counter(config)
     server = Server(
         _listen(config), table(daemon), log.debug, log.error, calls, lambda: _rest(daemon)
     )
