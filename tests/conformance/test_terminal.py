@@ -74,6 +74,6 @@ def test_a_table_and_a_recap(silent: int, tmp_path: Path, monkeypatch: pytest.Mo
     assert "dead (127.0.0.1): Connection refused" in said
     assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l"), "the cursor is shown again"
     last = said.rstrip().splitlines()[-1]
-    for word in ("provision", "ok=0", "changed=0", "failed=0", "unreachable=2"):
+    for word in ("2 hosts", "ok=0", "changed=0", "failed=0", "unreachable=2"):
         assert word in last
     assert "Traceback" not in said

@@ -109,8 +109,7 @@ class Follower:
         self._results[host] = result
         if isinstance(result, PinnaceError):
             status = Status.UNREACHABLE if isinstance(result, HostUnreachable) else Status.FAILED
-            hint = {"hint": result.hint} if result.hint else {}
-            self._tell("host", host, status, result.message, hint)
+            self._event(Event.ended(host, status, result))
             if not self._output.json and not again and not self._table:
                 console.error(result)
         else:
@@ -139,7 +138,7 @@ class Follower:
         hosts = {str(each): found.count(each) for each in wanted}
         self._tell("end", data={"status": status, "counts": hosts})
         if len(found) > 1 and not self._output.json:
-            console.recap(self._command, hosts, time.monotonic() - self._began)
+            console.recap(f"{len(found)} hosts", hosts, time.monotonic() - self._began)
 
     def write(self, suites: Sequence[Path]) -> None:
         """The reports; ``suites`` are JUnit files of the boards' own tests."""

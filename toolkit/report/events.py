@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from toolkit.errors import PinnaceError
 from toolkit.secrets.mask import masked, without_secrets
 
 _SAID = frozenset({"changes", "hint", "why"})
@@ -71,6 +73,12 @@ class Event:
             if getattr(self, key):
                 found[key] = str(getattr(self, key))
         return {**found, **self.data}
+
+    @classmethod
+    def ended(cls, host: str, status: Status, problem: PinnaceError) -> Event:
+        """``host`` came to a bad end, now; what is said of it does not name the host once more."""
+        hint = {"hint": problem.hint} if problem.hint else {}
+        return cls(time.time(), "host", host, status, problem.message.removeprefix(f"{host}: "), hint)
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Event:

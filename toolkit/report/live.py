@@ -91,12 +91,20 @@ class Shown:
         if failed:
             rows = [(line.host, str(line.status), line.problem) for line in failed]
             console.table(["HOST", "STATUS", "WHY"], rows)
-        counts = {
-            str(each): sum(line.status is each for line in timeline.lines.values())
-            for each in Status
-        }
-        shown = {name: count for name, count in counts.items() if count or name in ("ok", "failed")}
-        console.recap(self._name, shown, timeline.ended - timeline.began)
+        console.recap(self._name, _ends(timeline), timeline.ended - timeline.began)
+
+
+def _ends(timeline: Timeline) -> dict[str, int]:
+    """``ok changed failed unreachable``, and what else became of hosts.
+
+    One that failed has failed though it was put back since then: it counts twice.
+    """
+    lines = timeline.lines.values()
+    found = {str(each): sum(line.status is each for line in lines) for each in Status}
+    found["failed"] = sum(line.failed and line.status is not Status.UNREACHABLE for line in lines)
+    always = ("ok", "changed", "failed", "unreachable")
+    rest = [name for name, count in found.items() if count and name not in always]
+    return {name: found[name] for name in (*always, *rest)}
 
 
 def _counted(event: Event) -> str:

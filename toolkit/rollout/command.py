@@ -196,7 +196,7 @@ def _over(
             _write(reports, timeline, f"Rollout {record.id}")
     if rollout.stopped:
         failed = len(rollout.failed)
-        raise MaxFailExceeded(f"the rollout was stopped: {failed} failed, {rules.max_fail} may", hint=f"when it is mended: ./inv rollout --resume {record.id}")  # fmt: skip
+        raise MaxFailExceeded(f"the rollout was stopped: {failed} failed, --max-fail is {rules.max_fail}", hint=f"when it is mended: ./inv rollout --resume {record.id}")  # fmt: skip
     unreachable = (rollout.status[host] is Status.UNREACHABLE for host in rollout.failed)
     return _status(HostUnreachable if away else HostFailed for away in unreachable)
 

@@ -110,7 +110,7 @@ class Rollout:
         self.stopped = True
         limit = self._rules.max_fail
         failed = ", ".join(sorted(self.failed))
-        self._tell("stop", detail=f"{len(self.failed)} failed, {limit} may: {failed}")
+        self._tell("stop", detail=f"{len(self.failed)} failed, --max-fail is {limit}: {failed}")
         if self._rules.revert is Revert.BATCH:
             self._revert(batch.hosts)
         elif self._rules.revert is Revert.ALL:
@@ -145,14 +145,12 @@ class Rollout:
 
     def _ended(self, told: Told, status: Status) -> None:
         assert told.problem is not None
-        hint = {"hint": told.problem.hint} if told.problem.hint else {}
-        self._is(told.host, status, told.problem.message, hint)
+        self.status[told.host] = status
+        self._sink(Event.ended(told.host, status, told.problem))
 
-    def _is(
-        self, host: str, status: Status, detail: str = "", data: Mapping[str, Any] | None = None
-    ) -> None:
+    def _is(self, host: str, status: Status, data: Mapping[str, Any] | None = None) -> None:
         self.status[host] = status
-        self._sink(Event(time.time(), "host", host, status, detail, data or {}))
+        self._sink(Event(time.time(), "host", host, status, data=data or {}))
 
     def _tell(
         self, name: str, host: str = "", detail: str = "", data: Mapping[str, Any] | None = None

@@ -93,7 +93,7 @@ def test_lines_and_a_recap_where_there_is_no_terminal(capsys: pytest.CaptureFixt
         ["good", "ok=2", "changed=1", "failed=0", "unreachable=0"],
         ["fails", "ok=0", "changed=0", "failed=1", "unreachable=0"],
     ]  # fmt: skip
-    assert lines[-1].startswith("provision  ok=0  changed=1  failed=2  unreachable=1  ")
+    assert lines[-1].startswith("4 hosts  ok=0  changed=1  failed=2  unreachable=1  ")
 
 
 def test_no_secret_is_in_what_is_shown_or_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
@@ -122,7 +122,7 @@ def test_a_host_that_is_verified_afterwards_may_fail_then(tmp_path: Path) -> Non
     follower.verifying("good")
     follower.ended("good", HostFailed("good: 2 checks failed"))
     line = follower.timeline.lines["good"]
-    assert (line.status, line.problem) == (Status.FAILED, "good: 2 checks failed")
+    assert (line.status, line.problem) == (Status.FAILED, "2 checks failed")
     assert [str(span.status) for span in line.spans] == ["changing", "verifying"]
     assert counts(results["good"])["changed"] == 1
     follower.write([])
