@@ -65,14 +65,17 @@ class Engine:
         """Tell what would change, and change nothing."""
         planned = self.compare()
         called = self._owed()
+        fresh: set[str] = set()
         for i, changes in enumerate(planned):
             if self.resources[i]["kind"] == "reboot":
                 changes = self._reboot_here(i, called)
             elif self._calls(i, changes):
                 called += self._called([i])
+                fresh -= self._restarts(i)
+            fresh.add(self._kinds[self.resources[i]["kind"]].starts(self.resources[i], changes))
             self._result(i, "changed" if changes else "ok", changes)
         for handler in self.handlers:
-            if handler["name"] in called:
+            if handler["name"] in called and not _needless(handler, fresh):
                 self.handled += 1
                 self._emit("handler", name=handler["name"], would=True)
 
@@ -112,6 +115,8 @@ class Engine:
                     self._result(i, "changed", changes)
                     return "again"
             if changes:
+                # What was started before this change has not seen it.
+                self._system.started -= self._restarts(i) if i in calling else set()
                 self._change(i, changes, contents)
             else:
                 self._result(i, "ok", [])
@@ -200,6 +205,11 @@ class Engine:
     def _called(self, changing: list[int]) -> list[str]:
         return [name for i in changing for name in self.resources[i].get("notify", ())]
 
+    def _restarts(self, i: int) -> set[str]:
+        """The units whose restart a change of this resource calls for."""
+        called = self._called([i])
+        return {h["unit"] for h in self.handlers if h["action"] == "restart" and h["name"] in called}
+
     def _handle(self, called: list[str]) -> bool:
         """Run each called handler once, in the order of the plan; whether to reboot."""
         reboot = REBOOT in called
@@ -226,9 +236,9 @@ class Engine:
         """Whether it did something: a unit that was started a moment ago needs no restart."""
         from toolkit.agent.kinds import units
 
+        if _needless(handler, self._system.started):
+            return False
         if handler["action"] == "restart":
-            if handler["unit"] in self._system.started:
-                return False
             units.start("restart", handler["unit"], self._system)
         elif handler["action"] == "reload-units":
             if self._system.units_changed:
@@ -236,3 +246,8 @@ class Engine:
         else:
             self._system.check(handler["argv"])
         return True
+
+
+def _needless(handler: dict[str, Any], started: set[str]) -> bool:
+    """A unit that was ``started`` since what it reads has changed needs no restart."""
+    return handler["action"] == "restart" and handler["unit"] in started

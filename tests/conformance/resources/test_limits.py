@@ -17,6 +17,7 @@ from toolkit.resources import (
     REBOOT,
     AuthorizedKey,
     File,
+    Handler,
     KernelCmdline,
     Mount,
     Package,
@@ -63,6 +64,19 @@ def test_a_unit_whose_files_changed_is_restarted_also_after_a_kill(scratch: Path
         events = converge(changed)
         assert [event["name"] for event in events if event["event"] == "handler"] == ["restart demo.service"]  # fmt: skip
         assert "Nice" in active.read_text()
+
+    run(scratch, scenario)
+
+
+def test_a_unit_that_starts_before_a_file_it_reads_has_changed_is_restarted(scratch: Path) -> None:
+    def scenario() -> None:
+        settings = File(path="/etc/demo.conf", source=b"x", notify=(Handler.restart("demo.service"),))  # fmt: skip
+        demo = Unit(unit="demo.service", source=GOOD)
+        for order, restarts in (([demo, settings], 1), ([settings, demo], 0)):
+            sh("rm -rf /etc/demo.conf; systemctl stop demo.service")
+            looked, done = converge(order, mode="check"), converge(order)
+            told = [[event["name"] for event in events if event["event"] == "handler"] for events in (looked, done)]  # fmt: skip
+            assert told == [["restart demo.service"] * restarts] * 2
 
     run(scratch, scenario)
 

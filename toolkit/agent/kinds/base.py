@@ -68,6 +68,10 @@ class Kind:
         """Whether these changes are such that the handlers the resource names have to run."""
         return bool(changes)
 
+    def starts(self, resource: Resource, changes: Sequence[Change]) -> str:
+        """The unit that these changes start; empty for none."""
+        return ""
+
     def texts(self, resource: Resource, state: State) -> list[Text]:
         """Files that would change, to be shown as diffs."""
         return []

@@ -68,6 +68,10 @@ class Unit(Kind):
         # A unit that was only enabled or started does not have to be restarted.
         return any(change.what.startswith("/") for change in changes)
 
+    def starts(self, resource: Resource, changes: Sequence[Change]) -> str:
+        started = any((change.what, change.after) == ("state", "active") for change in changes)
+        return str(resource["unit"]) if started else ""
+
     def texts(self, resource: Resource, state: State) -> list[Text]:
         return [
             (f"{_DIRECTORY}/{name}", state["files"][name], resource["files"][name])
