@@ -208,7 +208,9 @@ class Engine:
     def _restarts(self, i: int) -> set[str]:
         """The units whose restart a change of this resource calls for."""
         called = self._called([i])
-        return {h["unit"] for h in self.handlers if h["action"] == "restart" and h["name"] in called}
+        return {
+            h["unit"] for h in self.handlers if h["action"] == "restart" and h["name"] in called
+        }
 
     def _handle(self, called: list[str]) -> bool:
         """Run each called handler once, in the order of the plan; whether to reboot."""

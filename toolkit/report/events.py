@@ -78,7 +78,9 @@ class Event:
     def ended(cls, host: str, status: Status, problem: PinnaceError) -> Event:
         """``host`` came to a bad end, now; what is said of it does not name the host once more."""
         hint = {"hint": problem.hint} if problem.hint else {}
-        return cls(time.time(), "host", host, status, problem.message.removeprefix(f"{host}: "), hint)
+        return cls(
+            time.time(), "host", host, status, problem.message.removeprefix(f"{host}: "), hint
+        )
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> Event:

@@ -108,6 +108,14 @@ printf 'Package: pinnace-test\\nVersion: {0}\\nArchitecture: all\\nMaintainer: a
 echo {0} >/srv/{0}/usr/share/pinnace-test/version
 dpkg-deb -b /srv/{0} /srv/pinnace-test_{0}_all.deb >/dev/null
 """
+_REPOSITORY = """
+mkdir -p /srv/repo/p/DEBIAN; cd /srv/repo
+printf 'Package: pinnace-named\\nVersion: 1\\nArchitecture: all\\nMaintainer: a <a@b.c>\\nDescription: test\\n' >p/DEBIAN/control
+dpkg-deb -b p named.deb >/dev/null
+{ cat p/DEBIAN/control; echo Filename: ./named.deb; echo Size: $(stat -c %s named.deb); echo SHA256: $(sha256sum named.deb | cut -d' ' -f1); } >Packages
+rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /var/lib/apt/lists/*
+echo 'deb [trusted=yes] file:/srv/repo ./' >/etc/apt/sources.list
+"""
 _USER = "grep -q '^web:' /etc/passwd || useradd -m -s /bin/sh web"
 _ACTIVE = "/var/lib/stand-in-systemd/active"
 
@@ -165,11 +173,27 @@ CASES = [
         right="[ $(cat /usr/share/pinnace-test/version) = 2 ] && dpkg -s pinnace-test | grep -q 'ok installed'",
     ),
     Case(
+        "package",
+        lambda: Package(names=("pinnace-named",)),
+        prepare=_REPOSITORY,
+        wrong="dpkg --unpack /srv/repo/named.deb",
+        drift="dpkg -r pinnace-named",
+        right="dpkg -s pinnace-named | grep -q 'ok installed'",
+    ),
+    Case(
         "unit",
         lambda: Unit(unit="demo.service", source=UNIT, dropins={"50-nice.conf": "[Service]\nNice=5\n"}),
         wrong="mkdir -p /etc/systemd/system; printf '[Service]\\nExecStart=/bin/true\\n' >/etc/systemd/system/demo.service; systemctl start demo.service",
         drift="rm /etc/systemd/system/demo.service.d/50-nice.conf; systemctl disable demo.service",
         right=f"grep -q 'sleep 1000' {_ACTIVE}/demo.service && grep -q Nice=5 {_ACTIVE}/demo.service && [ -e {_ACTIVE}/../enabled/demo.service ]",
+    ),
+    Case(
+        "unit-absent",
+        lambda: Unit(unit="quiet.service", enabled=False, running=False),
+        prepare="systemctl enable quiet.service; systemctl start quiet.service",
+        wrong="systemctl disable quiet.service",
+        drift="systemctl start quiet.service",
+        right=f"[ ! -e {_ACTIVE}/quiet.service ] && [ ! -e {_ACTIVE}/../enabled/quiet.service ]",
     ),
     Case(
         "container",
@@ -239,6 +263,14 @@ CASES = [
         right="[ $(getent group sensors | cut -d: -f3) = 4321 ]",
     ),
     Case(
+        "group-absent",
+        lambda: Group(group="sensors", present=False),
+        prepare="groupadd sensors",
+        wrong="useradd -m ann; usermod -aG sensors ann",
+        drift="groupadd sensors",
+        right="! getent group sensors",
+    ),
+    Case(
         "user",
         lambda: User(user="web", groups=("adm", "dialout"), shell="/bin/bash", comment="Web server"),
         wrong="useradd -M -s /bin/false web; usermod -aG audio web",
@@ -262,6 +294,14 @@ CASES = [
         right=f"[ $(grep -cxF '{KEY}' /home/web/.ssh/authorized_keys) = 1 ] && [ $(stat -c %U:%a /home/web/.ssh/authorized_keys) = web:600 ] && [ $(stat -c %U:%a /home/web/.ssh) = web:700 ] && ! grep -q command= /home/web/.ssh/authorized_keys",
     ),
     Case(
+        "authorized-key-absent",
+        lambda: AuthorizedKey(user="web", key=KEY, present=False),
+        prepare=f"{_USER}; mkdir -m 700 /home/web/.ssh; echo '{KEY}' >/home/web/.ssh/authorized_keys; chown -R web:web /home/web/.ssh",
+        wrong=f"printf '%s\\n' 'ssh-rsa AAAAB3Nza other' 'command=\"false\" {KEY}' '{KEY}' >/home/web/.ssh/authorized_keys",
+        drift=f"echo '{KEY}' >>/home/web/.ssh/authorized_keys",
+        right="! grep -q AAAAC3Nza /home/web/.ssh/authorized_keys && [ $(stat -c %U:%a /home/web/.ssh) = web:700 ]",
+    ),
+    Case(
         "mount",
         lambda: Mount(path="/mnt/scratch disk", source="tmpfs", fstype="tmpfs", options=("nosuid", "nodev", "size=1m")),
         wrong="mkdir -p '/mnt/scratch disk'; echo 'ramfs /mnt/scratch\\040disk ramfs defaults 0 0' >>/etc/fstab; mount -t ramfs ramfs '/mnt/scratch disk'",
@@ -282,6 +322,14 @@ CASES = [
         wrong="head -c 2097152 /dev/zero >/var/swap; chmod 600 /var/swap; mkswap /var/swap; swapon /var/swap",
         drift="swapoff /var/swap",
         right="grep -q '^/var/swap ' /proc/swaps && grep -q '^/var/swap none swap' /etc/fstab && [ $(stat -c %a:%s /var/swap) = 600:1048576 ]",
+    ),
+    Case(
+        "swap-absent",
+        lambda: Swap(path="/var/old-swap", size=0),
+        prepare="head -c 1048576 /dev/zero >/var/old-swap; chmod 600 /var/old-swap; mkswap /var/old-swap; swapon /var/old-swap",
+        wrong="echo '/var/old-swap none swap sw 0 0' >>/etc/fstab",
+        drift="echo '/var/old-swap none swap sw 0 0' >>/etc/fstab",
+        right="! grep -q old-swap /proc/swaps && ! grep -q old-swap /etc/fstab && [ ! -e /var/old-swap ]",
     ),
     Case(
         "hostname",

@@ -12,7 +12,7 @@ from toolkit import debian_program
 
 pytestmark = [pytest.mark.root, pytest.mark.peer]
 
-# The clock would be this machine's; of kinds with two cases one is enough.
+# The clock would be this machine's; what is absent in one plan cannot be there.
 SECOND = ("-absent", "-before-250")
 NAMES = [name for name in BY_NAME if name != "clock" and not name.endswith(SECOND)]
 
