@@ -52,7 +52,7 @@ class Plan:
     def hidden(self) -> list[str]:
         """Values that the agent must not write down where a program repeats them; no part of the plan."""
         leaves = {id(leaf): leaf for content in self.contents.values() for leaf in content.leaves}
-        return sorted({leaf.text() for leaf in leaves.values()})
+        return sorted({leaf.printed() for leaf in leaves.values()})
 
     @property
     def id(self) -> str:
@@ -103,7 +103,7 @@ def make(entries: Iterable[Planned]) -> Plan:
 def _refuse_plain(entries: Iterable[Planned], contents: Iterable[Content]) -> None:
     """Raise :class:`UsageError` where a role put a secret's value into what is shown, kept or world-readable."""
     leaves = {id(leaf): leaf for content in contents for leaf in content.leaves}.values()
-    values = {leaf.text(): leaf.name for leaf in leaves}
+    values = {leaf.printed(): leaf.name for leaf in leaves}
     values = {value: name for value, name in values.items() if len(value) >= _UNLIKELY}
     for entry in entries if values else ():
         resource = entry.resource

@@ -2,7 +2,7 @@
 
     env:NAME                 an environment variable of this machine
     age:FILE[#key.of.it]     a file encrypted with age, whole, or a value of the YAML or JSON in it
-    sops:FILE#key.of.it      a value of a file encrypted with sops
+    sops:FILE[#key.of.it]    the same of a file encrypted with sops
     command:WORDS            what a program prints, without the newline at its end
 
 Files are relative to the inventory. Each is decrypted once in a run.
@@ -10,6 +10,7 @@ Files are relative to the inventory. Each is decrypted once in a run.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import threading
@@ -72,19 +73,21 @@ def found_in(value: Any, *, base: Path, origin: str) -> Any:
 def _parse(text: str) -> _Place:
     scheme, colon, rest = text.partition(":")
     if not colon or scheme not in _READERS:
-        raise ValueError("a secret is named env:NAME, age:FILE, age:FILE#KEY, sops:FILE#KEY or command:WORDS")  # fmt: skip
+        raise ValueError("a secret is named env:NAME, age:FILE, age:FILE#KEY, sops:FILE, sops:FILE#KEY or command:WORDS")  # fmt: skip
     what, _, key = (rest, "", "") if scheme in ("env", "command") else rest.partition("#")
     if scheme == "env" and not _ENVIRONMENT.fullmatch(what):
         raise ValueError(f"{what!r} is not the name of an environment variable")
     if not what.strip():
         raise ValueError(f"{scheme}: what is it to read?")
-    if scheme == "sops" and not key:
-        raise ValueError("sops encrypts values, not files: name one, sops:FILE#key.of.it")
     return _Place(scheme, what.strip(), key)
 
 
 def _value(place: _Place, base: Path) -> bytes:
-    raw = _once((place.scheme, place.what, str(base)), lambda: _READERS[place.scheme](place.what, base))  # fmt: skip
+    form = (
+        "values" if place.scheme == "sops" and place.key else ""
+    )  # sops is asked otherwise for them
+    name = (place.scheme, place.what, str(base), form)
+    raw = _once(name, lambda: _READERS[place.scheme](place, base))
     return _inside(raw, place.key) if place.key else raw
 
 
@@ -106,11 +109,7 @@ def _once(name: tuple[str, ...], read: Callable[[], bytes]) -> bytes:
 
 def _inside(raw: bytes, key: str) -> bytes:
     """The value at ``a.b.0`` of YAML or JSON."""
-    try:
-        found: Any = yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        # What YAML says of a mistake quotes what is around it.
-        raise UsageError("what it decrypts to is not YAML or JSON") from None
+    found = _read_values(raw)
     for number, word in enumerate(words := key.split(".")):
         if isinstance(found, list) and word.isdecimal() and int(word) < len(found):
             found = found[int(word)]
@@ -121,30 +120,45 @@ def _inside(raw: bytes, key: str) -> bytes:
             raise UsageError(f"there is no {where} in it")
     if isinstance(found, bool) or not isinstance(found, str | int | float):
         raise UsageError(f"{key} is not one value")
+    if "\ufffd" in str(found):
+        raise UsageError(f"{key} is not text", hint="a file that is not text is named whole, without #")  # fmt: skip
     return str(found).encode()
 
 
-def _environment(name: str, base: Path) -> bytes:
-    return sources.environment(name)
-
-
-def _age(path: str, base: Path) -> bytes:
-    return sources.age(base / Path(path).expanduser())
-
-
-def _sops(path: str, base: Path) -> bytes:
-    return sources.sops(base / Path(path).expanduser())
-
-
-def _command(line: str, base: Path) -> bytes:
+def _read_values(raw: bytes) -> Any:
     try:
-        words = shlex.split(line)
+        # YAML takes no tabs to indent with, and JSON has them where sops wrote it.
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return yaml.safe_load(raw)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        # What YAML says of a mistake quotes what is around it.
+        raise UsageError("what it decrypts to is not YAML or JSON") from None
+
+
+def _environment(place: _Place, base: Path) -> bytes:
+    return sources.environment(place.what)
+
+
+def _age(place: _Place, base: Path) -> bytes:
+    return sources.age(base / Path(place.what).expanduser())
+
+
+def _sops(place: _Place, base: Path) -> bytes:
+    return sources.sops(base / Path(place.what).expanduser(), values=bool(place.key))
+
+
+def _command(place: _Place, base: Path) -> bytes:
+    try:
+        words = shlex.split(place.what)
     except ValueError as problem:
         raise UsageError(f"not a command: {problem}") from None
     return sources.command(words, base)
 
 
-_READERS: dict[str, Callable[[str, Path], bytes]] = {
+_READERS: dict[str, Callable[[_Place, Path], bytes]] = {
     "env": _environment,
     "age": _age,
     "sops": _sops,

@@ -67,6 +67,10 @@ class Secret:
             # Python's own error carries the bytes.
             raise UsageError(f"{self.where}: not UTF-8 text") from None
 
+    def printed(self) -> str:
+        """The value as a program would print it: with U+FFFD for what is no text."""
+        return self.reveal().decode("utf-8", "replace")
+
     def map(self, change: Callable[[str], str]) -> Secret:
         """Another secret, made from this one's text."""
         return Secret(self.name, lambda: change(self.text()).encode(), self.leaves, self.origin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from toolkit.errors import MissingPrerequisite, UsageError
@@ -58,15 +58,17 @@ def age(path: Path) -> bytes:
     if not keys:
         raise UsageError("there is no key to decrypt it with", hint=f"PINNACE_AGE_IDENTITY=FILE, or {_PLACES[0]}")  # fmt: skip
     flags = [word for key in keys for word in ("--identity", str(key))]
-    value = _decrypt(["age", "--decrypt", *flags, str(path)], path, "apt-get install age")
+    value = _decrypt(["age", "--decrypt", *flags, str(path)], path, "apt-get install age", _of_age)
     return value.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def sops(path: Path) -> bytes:
-    """What a file encrypted with sops contains, as JSON."""
+def sops(path: Path, *, values: bool) -> bytes:
+    """What a file encrypted with sops contains: ``values`` as JSON, else as it was, without the newline at its end."""
     _readable(path)
     where = "it is not in Debian: https://github.com/getsops/sops/releases; or encrypt with age"
-    return _decrypt(["sops", "--decrypt", "--output-type", "json", str(path)], path, where)
+    form = ["--output-type", "json"] if values else []
+    value = _decrypt(["sops", "--decrypt", *form, str(path)], path, where, _of_sops)
+    return value if values else value.removesuffix(b"\n").removesuffix(b"\r")
 
 
 _PLACES = ("~/.config/pinnace/age.txt", "~/.config/sops/age/keys.txt", "~/.ssh/id_ed25519", "~/.ssh/id_rsa")  # fmt: skip
@@ -88,7 +90,21 @@ def _readable(path: Path) -> None:
         raise UsageError(f"cannot read {path}: {problem.strerror}") from None
 
 
-def _decrypt(words: Sequence[str], path: Path, remedy: str) -> bytes:
+def _of_age(lines: list[str]) -> str:
+    """Why age failed: what it says last, before the invitation to report it."""
+    said = [line for line in lines if not line.startswith("age: report unexpected")]
+    return last_line("\n".join(said)).removeprefix("age: error: ")
+
+
+def _of_sops(lines: list[str]) -> str:
+    """Why sops failed: what it says first; behind it are paragraphs for each key, and a warning may be before it."""
+    said = [line for line in lines if line.strip() and not line.startswith("[")]
+    return said[0].rstrip(".") if said else "no output"
+
+
+def _decrypt(
+    words: Sequence[str], path: Path, remedy: str, why: Callable[[list[str]], str]
+) -> bytes:
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)  # fmt: skip
     except FileNotFoundError:
@@ -96,7 +112,6 @@ def _decrypt(words: Sequence[str], path: Path, remedy: str) -> bytes:
     except subprocess.TimeoutExpired:
         raise UsageError(f"{words[0]} did not end within {_SECONDS:.0f} s") from None
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").splitlines()
-        lines = [line for line in said if not line.startswith("age: report unexpected")]
-        raise UsageError(f"{path} is not decrypted: {last_line(chr(10).join(lines)).removeprefix('age: error: ')}")  # fmt: skip
+        said = why(done.stderr.decode("utf-8", "replace").splitlines())
+        raise UsageError(f"{path} is not decrypted: {said}", hint=f"{words[0]} --decrypt {path} says more")  # fmt: skip
     return done.stdout

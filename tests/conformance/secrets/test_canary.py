@@ -7,24 +7,21 @@ written on the laptop, every file and the journal of the board: they are where t
 
 from __future__ import annotations
 
-import base64
 import os
 import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.laptop import Laptop
+from tests.conformance.secrets.canaries import Canaries, Secretive, Strace, executed, keys, on
 from toolkit.boards.catalogue import find
 from toolkit.boards.emulated import EmulatedBoard
-from toolkit.debian import Archive
-from toolkit.paths import PROJECT, state_dir
 
-pytestmark = [pytest.mark.root, pytest.mark.emulated, pytest.mark.peer, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.root, pytest.mark.emulated, pytest.mark.peer, pytest.mark.timeout(600),
+    pytest.mark.usefixtures("state"),
+]  # fmt: skip
 
 FIRST = "runtime" if os.environ.get("PINNACE_FULL") else "logins"
 NAME = "emu-amd64-secrets"
@@ -32,6 +29,8 @@ HASH = "$6$c4naryhash$" + "Q" * 86
 VALUES = {
     way: f"c4nary-{way}-7f3a91" for way in ("env", "age", "command", "ini", "login", "rotated")
 }
+CANARIES = Canaries({**VALUES, "hash": HASH})
+found_in, places, below = CANARIES.found_in, CANARIES.places, CANARIES.below
 ROLE = '''
 from toolkit.resources import *
 from toolkit.resources import Credential, File, Handler, Unit, User, secret_text
@@ -68,88 +67,13 @@ def recipe(board):
     check = Handler.command("sh", "-c", "cat /etc/demo/token >&2; exit 1")
     yield File(path="/etc/demo/token", source=board.secret("env"), notify=(check,))
 """
-_RUN = "import roles, sys; roles.__path__.append(sys.argv.pop(1)); from invoke.main import program; program.run()"
-
-
-def forms(text: str) -> list[bytes]:
-    """What may be left of ``text`` in a file: itself, or base64 of something it is in."""
-    raw = text.encode()
-    coded = [base64.b64encode(b" " * shift + raw)[4:-4] for shift in range(3)]
-    return [raw, *coded]
-
-
-def found_in(data: bytes) -> set[str]:
-    return {way for way, value in {**VALUES, "hash": HASH}.items() if any(form in data for form in forms(value))}  # fmt: skip
-
-
-Strace = list[str]
-
-
-@pytest.fixture(scope="module")
-def strace() -> Strace:
-    """Debian's strace, told to write down each program that is executed, with all its arguments and variables."""
-    root = Archive("bookworm", "amd64").unpack(["strace"], dependencies=True)
-    libraries = ":".join(map(str, [*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")]))  # fmt: skip
-    # The programs that it runs are to have their own libraries.
-    words = [
-        "/bin/sh",
-        "-c",
-        f'LD_LIBRARY_PATH={libraries} exec "$@"',
-        "sh",
-        str(root / "usr/bin/strace"),
-    ]
-    return [*words, "-E", "LD_LIBRARY_PATH", "-f", "-qq", "-v", "-s", "100000", "-e", "trace=execve,execveat"]  # fmt: skip
-
-
-@contextmanager
-def executed(strace: Strace, board: EmulatedBoard, file: Path) -> Iterator[None]:
-    """Every program that the board's systemd and sshd, and what they start, execute: a line each in ``file``."""
-    space = on(board, "readlink /proc/self/ns/pid").decode().strip()
-    pids = [path.name for path in Path("/proc").glob("[0-9]*") if _in(path, space)]
-    assert len(pids) >= 2, "systemd and sshd"
-    words = [*strace, "-o", str(file), *(word for pid in pids for word in ("-p", pid))]
-    with subprocess.Popen(words, stderr=subprocess.PIPE) as tracer:
-        deadline = time.monotonic() + 30
-        while not all("TracerPid:\t0" not in Path("/proc", pid, "status").read_text() for pid in pids):  # fmt: skip
-            assert tracer.poll() is None and time.monotonic() < deadline, tracer.stderr  # noqa: PT018
-            time.sleep(0.05)
-        try:
-            yield
-        finally:
-            tracer.terminate()
-            tracer.wait(30)
-
-
-def _in(process: Path, space: str) -> bool:
-    try:
-        name = (process / "comm").read_text().strip()
-        return name in ("systemd", "sshd") and os.readlink(process / "ns/pid") == space
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="module", autouse=True)
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    lab, state = state_dir("lab"), tmp_path_factory.mktemp("state")
-    (state / "pinnace").mkdir()
-    (state / "pinnace" / "lab").symlink_to(lab)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(state))
-        yield state
-
-
-@pytest.fixture(scope="module")
-def age(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Debian's age: the directory of its programs."""
-    return Archive("bookworm", "amd64").unpack(["age"], dependencies=True) / "usr/bin"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, age: Path) -> Path:
     """A laptop's directory: an inventory whose secrets come in every way, and a role that uses them."""
     folder = tmp_path_factory.mktemp("laptop")
-    subprocess.run([age / "age-keygen", "-o", folder / "key.txt"], check=True, capture_output=True)
-    public = subprocess.run([age / "age-keygen", "-y", folder / "key.txt"], check=True, capture_output=True, text=True).stdout.strip()  # fmt: skip
+    public = keys(age, folder / "key.txt")
     plain = f"pi:\n  key: {VALUES['age']}\n  login: {VALUES['login']}\n"
     sealed = subprocess.run([age / "age", "-r", public, "-a"], input=plain, text=True, check=True, capture_output=True).stdout  # fmt: skip
     (folder / "vault.age").write_text(sealed)
@@ -171,14 +95,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, age: Path) -> Path:
     return folder
 
 
-class Secretive(Laptop):
-    """A laptop with roles of its own."""
-
-    def run(self, *words: str, before: Sequence[str] = (), **variables: str) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
-        command = [*before, sys.executable, "-c", _RUN, str(self._folder / "roles"), words[0], "--inventory", str(self._folder / "inventory.ini"), *words[1:]]  # fmt: skip
-        return subprocess.run(command, cwd=PROJECT, capture_output=True, check=False, timeout=300, env={**self._environment, **variables})  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def laptop(folder: Path, age: Path) -> Secretive:
     made = Secretive(
@@ -197,30 +113,6 @@ def board() -> Iterator[EmulatedBoard]:
         yield found
     finally:
         found.destroy()
-
-
-def on(board: EmulatedBoard, script: str) -> bytes:
-    return subprocess.run(board.ssh_command(["sudo", "sh", "-s"]), input=script.encode(), capture_output=True, check=True, timeout=120).stdout  # fmt: skip
-
-
-def places(board: EmulatedBoard) -> dict[str, set[str]]:
-    """Every file of the board that has a canary in it, in clear or base64, and which."""
-    patterns = [form for value in [*VALUES.values(), HASH] for form in forms(value)]
-    script = "grep -rlaF --exclude-dir=proc --exclude-dir=sys -f - / <<'EOF' || true\n" + b"\n".join(patterns).decode() + "\nEOF\n"  # fmt: skip
-    names = [name for name in on(board, script).decode().splitlines() if name]
-    return {name: found_in(on(board, f"cat '{name}'")) for name in names}
-
-
-def below(*folders: Path) -> dict[str, set[str]]:
-    """The same of directories of this machine."""
-    found = {}
-    for folder in folders:
-        for path in folder.rglob("*"):
-            if "boards" in path.parts:
-                continue  # what is in there is the board
-            if path.is_file() and not path.is_symlink() and found_in(path.read_bytes()):
-                found[str(path)] = found_in(path.read_bytes())
-    return found
 
 
 Provisioned = tuple[subprocess.CompletedProcess[bytes], dict[str, list[bytes]]]

@@ -75,7 +75,7 @@ def test_an_inventory_shows_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("secrets: {it: !secret 'env:'}", "environment variable"),
         ("secrets: {it: !secret 'env:a b'}", "environment variable"),
         ("secrets: {it: !secret 'vault:x'}", "env:NAME"),
-        ("secrets: {it: !secret sops:x.yaml}", "name one"),
+        ("secrets: {it: !secret 'sops:'}", "what is it to read"),
         ("secrets: {it: !secret [a]}", "before text"),
         ("secrets: {it: hunter22}", "not be one"),
         ("registry_auth: {'r:5000': {username: pi, password: hunter22}}", "not be one"),
@@ -123,6 +123,15 @@ def test_a_value_inside(key: str, found: str | None) -> None:
         assert references._inside(raw, key) == found.encode()
 
 
+def test_json_that_is_indented_with_tabs() -> None:
+    assert references._inside(b'{\n\t"a": {\n\t\t"b": "deep"\n\t}\n}\n', "a.b") == b"deep"
+
+
+def test_what_json_cannot_say_is_not_guessed() -> None:
+    with pytest.raises(UsageError, match="data is not text"):
+        references._inside('{"data": "\ufffd\ufffdabcd"}'.encode(), "data")
+
+
 def test_what_is_no_yaml_is_not_quoted() -> None:
     with pytest.raises(UsageError) as problem:
         references._inside(b"a: [c4nary", "a")
@@ -145,7 +154,7 @@ PAGE = (PROJECT / "docs" / "secrets.md").read_text()
 def test_the_inventory_of_the_page_is_one(tmp_path: Path) -> None:
     [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
     found = board(tmp_path, text)
-    assert set(found.secrets) == {"wifi", "token", "database", "mqtt", "backup", "ann"}
+    assert set(found.secrets) == {"wifi", "token", "database", "mqtt", "disk", "backup", "ann"}
     assert (
         found.registry_auth["registry.example:5000"]["password"].name
         == "age:secrets/pi.age#registry"
