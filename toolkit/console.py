@@ -126,8 +126,13 @@ def elapsed(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-def line(status: str, name: str, detail: str = "", seconds: float | None = None) -> None:
-    """Print one finished step: ``status`` is ok, changed, failed or skipped."""
+def line(
+    status: str, name: str, detail: str = "", seconds: float | None = None, below: Iterable[Text] = ()
+) -> None:  # fmt: skip
+    """Print one finished step: ``status`` is ok, changed, failed or skipped.
+
+    The lines ``below`` it stay with it, whatever other threads print.
+    """
     listener = _listener.get()
     if listener is not None:
         listener(name)
@@ -138,7 +143,7 @@ def line(status: str, name: str, detail: str = "", seconds: float | None = None)
         text.append(f"  {masked(detail)}", style="dim")
     if seconds is not None:
         text.append(f"  {elapsed(seconds)}", style="cyan")
-    err.print(text, soft_wrap=True)
+    err.print(Text("\n").join([text, *below]), soft_wrap=True)
 
 
 def note(message: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import getpass
+import itertools
 import json
 import os
 import socket
@@ -112,8 +113,11 @@ def runs() -> Iterator[Run]:
 
 
 def find(name: str) -> Run:
-    """The run whose id begins with ``name``; raises :class:`UsageError`."""
-    found = [run for run in runs() if run.id.startswith(name)]
+    """The run whose id begins with ``name``, or the ``latest``; raises :class:`UsageError`."""
+    if name == "latest":
+        found = list(itertools.islice(runs(), 1))
+    else:
+        found = [run for run in runs() if run.id.startswith(name)]
     if len(found) != 1:
         problem = "no run" if not found else f"{len(found)} runs begin with"
         raise UsageError(f"{problem} {name!r}", hint="./inv history lists them")

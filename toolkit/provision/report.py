@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -77,18 +77,19 @@ class Report:
             return
         self._kinds[event["id"].partition(" ")[0]] += 1
         said = ", ".join(_change(*change) for change in event["changes"])
-        console.line(event["status"], f"{self._prefix}{role}: {event['id']}", said)
-        if self._diff:
-            for path, before, after in event.get("texts", ()):
-                self._show(event["id"], path, before, after)
+        texts = event.get("texts", ()) if self._diff else ()
+        diff = [line for text in texts for line in self._shown(event["id"], *text)]
+        console.line(event["status"], f"{self._prefix}{role}: {event['id']}", said, below=diff)
 
-    def _show(self, identifier: str, path: str, before: str | None, after: str | None) -> None:
+    def _shown(
+        self, identifier: str, path: str, before: str | None, after: str | None
+    ) -> Iterator[Text]:
         wanted = None if after is None else Content(after.encode())
         if wanted is None:
             resource = next(e.resource for e in self._plan.entries if e.resource.id == identifier)
             wanted = next(iter(resource.contents), None)
         for line in unified(path, before, wanted):
-            console.err.print(Text(masked(line), style=_STYLES.get(line[:1], "")), soft_wrap=True)
+            yield Text(masked(line), style=_STYLES.get(line[:1], ""))
 
 
 def _change(what: str, before: str, after: str) -> str:
@@ -103,6 +104,14 @@ def unified(path: str, before: str | None, after: Content | None) -> list[str]:
         text = after.data.decode()
     except UnicodeDecodeError:
         return [f"{path}: not text"]
-    old = [] if before is None else before.splitlines()
+    old = [] if before is None else _lines(before)
     source = "/dev/null" if before is None else path
-    return list(difflib.unified_diff(old, text.splitlines(), source, path, lineterm=""))
+    found = difflib.unified_diff(old, _lines(text), source, path, lineterm="")
+    return [part for line in found for part in line.split("\n")]
+
+
+def _lines(text: str) -> list[str]:
+    """As diff(1) has them: a last line without a newline is another one than with it."""
+    lines = text.split("\n")
+    last = lines.pop()
+    return [*lines, f"{last}\n\\ No newline at end of file"] if last else lines

@@ -57,6 +57,14 @@ def test_a_run_that_goes_on_is_no_run_that_was_cut_off() -> None:
     assert (run.status, run.going) == (None, False)
 
 
+def test_the_latest_has_a_name() -> None:
+    with pytest.raises(UsageError, match="no run 'latest'"):
+        journal.find("latest")
+    a_run()
+    [run] = journal.runs()
+    assert journal.find("latest").id == run.id
+
+
 def test_a_run_without_a_word_leaves_no_file(state: Path) -> None:
     RunJournal("provision", "ann@laptop")
     assert not state.exists()

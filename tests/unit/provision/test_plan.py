@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from roles.context import Board, Lab, Release
+from toolkit import console
 from toolkit.errors import HostFailed, HostUnreachable, UsageError
 from toolkit.inventory.settings import ROLES, Settings
 from toolkit.plan.compile import check_roles, compile_plan, role_names
 from toolkit.plan.model import Plan, Planned, make
-from toolkit.provision.report import unified
+from toolkit.provision.report import Report, unified
 from toolkit.provision.selection import exit_status, select
 from toolkit.resources import RELOAD_UNITS, Content, File
 
@@ -94,6 +97,28 @@ def test_a_diff_is_unified() -> None:
     lines = unified("/etc/x", "a\nb\n", Content(b"a\nc\n"))
     assert lines == ["--- /etc/x", "+++ /etc/x", "@@ -1,2 +1,2 @@", " a", "-b", "+c"]
     assert unified("/etc/x", None, Content(b"a\n"))[0] == "--- /dev/null"
+
+
+def test_a_newline_at_the_end_is_a_difference() -> None:
+    lines = unified("/etc/x", "a\nb", Content(b"a\nb\n"))
+    assert lines[3:] == [" a", "-b", "\\ No newline at end of file", "+b"]
+    assert unified("/etc/x", "a", Content(b"a")) == []
+
+
+def test_a_diff_stays_with_its_line_whatever_other_boards_print(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[str] = []
+    terminal = SimpleNamespace(write=written.append, flush=lambda: None)
+    monkeypatch.setattr(console, "err", Console(file=terminal))  # type: ignore[arg-type]
+    source = b"".join(b"line %d\n" % number for number in range(100))
+    plan = make([Planned("base", File(path="/etc/x", source=source))])
+    Report(plan, prefix="pi-1: ", diff=True).event(
+        {"event": "result", "id": "file /etc/x", "status": "changed", "changes": [], "texts": [["/etc/x", "", None]]}
+    )  # fmt: skip
+    [text] = [each for each in written if each]
+    assert text.startswith("~ pi-1: base: file /etc/x\n--- /etc/x\n")
+    assert text.endswith("+line 99\n")
 
 
 def test_exit_status_of_several_hosts() -> None:
