@@ -7,14 +7,15 @@ deleted; here they are one thing, :class:`Process`.
 from __future__ import annotations
 
 import signal
-from contextlib import nullcontext
+import time
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from pinnace.api.schema import tasks as tasks_api
 from pinnace.cli import containers
 from pinnace.cli.stdio import Pump, Streams, attach_to, remove_fifos
 from pinnace.cli.terminal import RawTerminal
-from pinnace.errors import Error, FailedPrecondition, InvalidArgument, NotFound
+from pinnace.errors import Error, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from pinnace.cli.client import Client
     from pinnace.linux.mount import Mount
 
+_AWAY_SECONDS = 120.0
+"""How long a command in the foreground waits for a daemon that has gone: it is restarted, or a new release is put in its place."""
+_AGAIN_SECONDS = 0.2
 _TTY_SIGNALS = (signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 Tasks = tasks_api.Tasks
 
@@ -195,6 +199,8 @@ class Process:
     def foreground(self, *, start: bool, delete: bool) -> int:
         """Be the process's terminal or streams until it has ended; returns its exit status.
 
+        It outlives restarts of the daemon, as the process does.
+
         Args:
             start: start it first (False when it runs already).
             delete: remove it afterwards.
@@ -207,22 +213,52 @@ class Process:
             **({"watched": _TTY_SIGNALS} if raw else {}),
         )
         with raw or nullcontext():
-            pump.watch(self.wait)
+            pump.watch(self.wait_through_restarts)
             if start:
                 self.start()
             if raw:
                 self._resize(raw)
             status = pump.run()
             if delete:
-                self.delete()
+                self._delete_surely()
             pump.drain()
         return status
 
-    def _pass_on(self, number: int) -> None:
+    def wait_through_restarts(self) -> int:
+        """:meth:`wait`, also when the daemon goes away meanwhile and another comes: the process does not notice."""
+        while True:
+            try:
+                return self.wait()
+            except Unavailable:
+                self._await_daemon()
+
+    def _await_daemon(self) -> None:
+        """Until a daemon knows of the process again. Raises NotFound when it does not, Unavailable when none comes."""
+        deadline = time.monotonic() + _AWAY_SECONDS
+        while True:
+            time.sleep(_AGAIN_SECONDS)
+            try:
+                self.state()
+                return
+            except Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
+
+    def _delete_surely(self) -> None:
         try:
-            self.kill(number)
-        except (NotFound, FailedPrecondition):
-            return  # it ended meanwhile
+            self.delete()
+        except Unavailable:
+            with suppress(NotFound):  # it was deleted, and only the answer lost
+                self._await_daemon()
+                self.delete()
+
+    def _pass_on(self, number: int) -> None:
+        with suppress(NotFound, FailedPrecondition):  # it ended meanwhile
+            try:
+                self.kill(number)
+            except Unavailable:
+                self._await_daemon()
+                self.kill(number)
 
     def _terminal_signal(self, raw: RawTerminal):  # type: ignore[no-untyped-def]
         def act(number: int) -> None:
@@ -250,11 +286,13 @@ class Process:
         request = tasks_api.CloseIORequest(
             container_id=self.container_id, exec_id=self.exec_id, stdin=True
         )
-        try:
-            # Nobody waits for the answer: the process may have ended meanwhile.
-            self.client.begin(Tasks.close_io, request)
-        except Error:
-            return
+        with suppress(Error):
+            try:
+                # Nobody waits for the answer: the process may have ended meanwhile.
+                self.client.begin(Tasks.close_io, request)
+            except Unavailable:
+                self._await_daemon()
+                self.client.begin(Tasks.close_io, request)
 
 
 def run_task(
