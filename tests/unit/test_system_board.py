@@ -277,7 +277,7 @@ def test_a_choice_is_remembered_until_its_inputs_or_its_result_change(tmp_path: 
 def test_a_hung_board_is_reported_with_the_end_of_its_console(tmp_path: Path) -> None:
     log = tmp_path / "console.log"
     log.write_bytes(b"first\r\n" + b"x\n" * 3000 + b"\x1b[1mOops\x1b[0m\r\nKernel panic\r\n\n")
-    assert login.last_words(log).endswith("x | x | x | [1mOops[0m | Kernel panic")
+    assert login.last_words(log).endswith("x | x | x | Oops | Kernel panic")
     assert login.last_words(tmp_path / "none").endswith("nothing")
 
 

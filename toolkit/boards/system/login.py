@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 5
 
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+"""A terminal's control sequence (ECMA-48, CSI): systemd says what it starts in colours."""
+
 _STARTED = re.compile(rb"Started [^\n]*ssh\.service|login: ")
 
 _PANIC = b"end Kernel panic"
@@ -161,7 +164,7 @@ def power_off(board: SystemBoard, run: Run) -> None:
 
 def last_words(log: Path) -> str:
     """The end of a board's console, for the hint of an error."""
-    text = _end_of(log, 4096).decode(errors="replace")
+    text = _COLOUR.sub(b"", _end_of(log, 4096)).decode(errors="replace")
     lines = [
         "".join(char for char in line if char.isprintable()).strip() for line in text.splitlines()
     ]
