@@ -27,6 +27,9 @@ from toolkit.provision.selection import Selected
 from toolkit.resources import Content
 from toolkit.signing.keys import Signer, sign
 
+_NAMED = 3
+"""Hosts that are named where many have the same plan."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -89,8 +92,12 @@ def make(plans: Mapping[str, Packed], signer: Signer, *, release: int = 0, expir
     for name, packed in sorted(plans.items()):
         content = Content(packed.text)
         contents |= {content.digest: content, **packed.contents}
-        names |= {content.digest: ("plan", name), **packed.names}
+        names |= packed.names
         hosts[name] = {"plan": content.digest, "facts": packed.facts}
+    whose: dict[str, list[str]] = {}
+    for name, host in hosts.items():
+        whose.setdefault(host["plan"], []).append(name)
+    names |= {digest: ("plan", _some(same)) for digest, same in whose.items()}
     blobs = {digest: content.size for digest, content in contents.items()}
     body = {"format": FORMAT, "hosts": hosts, "blobs": blobs, "expires": int(expires)}
     count = number(hashlib.sha256(oci.to_json(body)).hexdigest(), release)
@@ -99,6 +106,12 @@ def make(plans: Mapping[str, Packed], signer: Signer, *, release: int = 0, expir
         signature = sign(index, signer)
         step.detail = f"release {count} by {signer.name} ({signer.fingerprint})"
     return Made(index, signature, contents, names, count)
+
+
+def _some(hosts: list[str]) -> str:
+    """Hosts that have one plan, in a cell of a table."""
+    more = len(hosts) - _NAMED
+    return ", ".join(hosts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def number(digest: str, chosen: int = 0) -> int:

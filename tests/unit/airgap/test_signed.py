@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import pytest
 from toolkit.agent import signed
 from toolkit.agent.errors import AgentError
 from toolkit.agent.system import System
-from toolkit.airgap import make
+from toolkit.airgap import command, make
+from toolkit.airgap.plans import Packed
 from toolkit.errors import UsageError
 from toolkit.signing import keys
 from toolkit.signing.keys import Signer
@@ -287,3 +289,15 @@ def test_of_what_comes_beside_a_plan_only_what_it_left_open_counts() -> None:
     assert plan["resources"] == [{"id": "a", "path": "/a", "digest": "x"}, {"id": "b", "path": "/b"}]  # fmt: skip
     with pytest.raises(AgentError, match="needs a secret"):
         signed.fill({"resources": [{"id": "a", "late": ["digest"]}]}, {})
+
+
+def test_every_host_has_its_plan_in_the_table(
+    make_key: Callable[[str], Signer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    plans = {f"pi{number}": Packed(PLAN, FACTS, {}, {}) for number in range(1, 6)}
+    plans["zero"] = Packed(PLAN + b" ", FACTS, {}, {})
+    made = make.make(plans, make_key("ann"))
+    command.show(made.contents, made.names)
+    rows = [re.split(r"  +", line.strip())[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:3] == [["plan", "pi1, pi2, pi3 and 2 more"], ["plan", "zero"]]
