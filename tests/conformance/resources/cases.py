@@ -89,16 +89,22 @@ def _bundle() -> Resource:
     return Bundle(release="r2", archive=Path("/run/bundle.tar.gz"), unpacked=100)
 
 
-def _image() -> Resource:
-    sh_line = "docker.io/library/web:1 sha256:22"
+def image(reference: str) -> bytes:
+    """An archive that the stand-in for ctr imports as ``reference``."""
+    sh_line = f"{reference} sha256:22"
     buffer = io.BytesIO()
-    index = '{"manifests": [{"digest": "sha256:22", "annotations": {"io.containerd.image.name": "docker.io/library/web:1"}}]}'
+    index = '{"manifests": [{"digest": "sha256:22", "annotations": {"io.containerd.image.name": "%s"}}]}'
+    index %= reference
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, text in (("line", sh_line), ("index.json", index)):
             info = tarfile.TarInfo(name)
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text.encode()))
-    Path("/run/image.tar").write_bytes(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _image() -> Resource:
+    Path("/run/image.tar").write_bytes(image("docker.io/library/web:1"))
     return Image(reference="docker.io/library/web:1", archive=Path("/run/image.tar"))
 
 
