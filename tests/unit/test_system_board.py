@@ -281,6 +281,31 @@ def test_a_hung_board_is_reported_with_the_end_of_its_console(tmp_path: Path) ->
     assert login.last_words(tmp_path / "none").endswith("nothing")
 
 
+@pytest.mark.parametrize(
+    ("board", "restored", "is_set"),
+    [
+        (1000, False, False),  # right, with a quick login
+        (1020, False, False),  # right, with one of twenty seconds
+        (990, False, True),
+        (9000, False, True),
+        (0, False, True),  # no clock chip
+        (1000, True, True),
+        (500, True, True),
+    ],
+)
+def test_a_clock_that_is_right_is_not_set_back(
+    board: int, restored: bool, is_set: bool, tmp_path: Path
+) -> None:
+    date = tmp_path / "date"
+    date.write_text(f'#!/bin/sh\n[ $1 = +%s ] && echo {board} || echo "$@" >{tmp_path}/said\n')
+    date.chmod(0o755)
+    script = login.set_clock(1000, restored=restored)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-ec", script], env=environment, check=True)
+    assert (tmp_path / "said").exists() is is_set
+    assert not is_set or (tmp_path / "said").read_text() == "-u -s @1000\n"
+
+
 class Silent(SystemBoard):
     """A board that answers nobody; its console is a file."""
 

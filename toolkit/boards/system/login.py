@@ -36,7 +36,7 @@ _BLIND_SECONDS = 10.0
 # A restored board has the time and the name of when it was kept; sudo wants the name in /etc/hosts. In words of the
 # shell itself: each program that is started for the first time costs a restored machine a tenth of a second.
 _FRESHEN = """\
-sudo sh -c 'date -u -s @{now} >/dev/null
+sudo sh -c '{clock}
 read -r old </etc/hostname
 if [ "$old" != {name} ]; then
     hosts=
@@ -50,6 +50,23 @@ if [ "$old" != {name} ]; then
     echo {name} >/proc/sys/kernel/hostname
 fi'
 """
+
+
+_LOGIN_SECONDS = 60
+"""A clock that is so much ahead of the time when the login began may well be right."""
+
+
+def set_clock(now: int, *, restored: bool) -> str:
+    """The words of a shell that set a board's clock to ``now``, in seconds since 1970.
+
+    A restored machine is behind. One that booted has the right time where it has a clock chip, and the time of a
+    login that has taken its while would set that back.
+    """
+    script = f"date -u -s @{now} >/dev/null"
+    if restored:
+        return script
+    ahead = f"ahead=$(($(date +%s) - {now}))"
+    return f"{ahead}; [ $ahead -ge 0 ] && [ $ahead -lt {_LOGIN_SECONDS} ] || {script}"
 
 
 def wait(board: SystemBoard, run: Run, seconds: float) -> None:
@@ -74,7 +91,8 @@ def wait(board: SystemBoard, run: Run, seconds: float) -> None:
             continue
         begin = time.monotonic()
         limit = min(patience, max(deadline - begin, _COMMAND_SECONDS))
-        done = command(board, _FRESHEN.format(now=f"{time.time():.0f}", name=board.name), limit)
+        clock = set_clock(round(time.time()), restored=bool(run.incoming))
+        done = command(board, _FRESHEN.format(clock=clock, name=board.name), limit)
         if done.returncode == 0:
             return
         problem = last_line(done.stderr)
