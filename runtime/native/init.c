@@ -60,6 +60,9 @@ static struct {
 static jmp_buf after_step;
 static int is_optional;
 
+/* Whether this process is in the version 2 control group it belongs to, if there is one. */
+static int is_inside = 1;
+
 /* Reading */
 
 /* Never forgiven, as what follows can't be told any more. */
@@ -225,6 +228,34 @@ static void expect(const char *key)
         fail_because("an unexpected record came");
 }
 
+/* Receives a message of at most `*size` bytes and the descriptors that came with it, at most DESCRIPTORS_MAX; their
+ * number, 0 for a message that is none of ours. `*size` is 0 when the other end is gone. */
+static size_t receive_descriptors(int line, void *data, size_t *size, int *fds)
+{
+    union {
+        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec part = {.iov_base = data, .iov_len = *size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *header;
+    ssize_t got;
+    size_t count;
+
+    do
+        got = recvmsg(line, &message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    *size = got > 0 ? (size_t)got : 0;
+    header = CMSG_FIRSTHDR(&message);
+    if (got <= 0 || !header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+        message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+        return 0;
+    count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(fds, CMSG_DATA(header), count * sizeof(int));
+    return count;
+}
+
 /* Steps */
 
 static void step_about(void)
@@ -295,12 +326,13 @@ static pid_t fork_into(uint64_t group)
 static void step_fork(void)
 {
     uint64_t group = number();
-    int inside = group == NO_DESCRIPTOR, refused = 0;
+    int refused = 0;
     pid_t child = -1;
 
-    if (!inside) {
+    is_inside = group == NO_DESCRIPTOR;
+    if (!is_inside) {
         child = fork_into(group);
-        inside = child >= 0;
+        is_inside = child >= 0;
         refused = errno;
         if (child < 0 && (refused == EAGAIN || refused == ENOMEM))
             fail("clone3");
@@ -313,7 +345,7 @@ static void step_fork(void)
     }
     if (child > 0) {
         char pid[21];
-        const char *parts[] = {"{\"pid\":", pid, inside ? ",\"inside\":true}" : ",\"inside\":false}"};
+        const char *parts[] = {"{\"pid\":", pid, is_inside ? ",\"inside\":true}" : ",\"inside\":false}"};
 
         strcpy(pid, digits((uint64_t)child));
         if (send_parts(parts, COUNT(parts)) < 0)
@@ -382,6 +414,36 @@ static void step_enter(void)
         need(write(fd, "0", 1), "");
         close(fd);
     }
+}
+
+/* The same with descriptors that come by now: the creator makes the groups while the steps before this are taken. */
+static void step_groups(void)
+{
+    uint64_t count = number();
+    int fds[DESCRIPTORS_MAX];
+    char record[64];
+    size_t size = sizeof record, came = receive_descriptors(channel, record, &size, fds);
+
+    if (!size)
+        _exit(1);
+    if (came != count)
+        fail_because("an unexpected record came");
+    for (size_t i = 0; i < came; i++) {
+        need(write(fds[i], "0", 1), "");
+        close(fds[i]);
+    }
+}
+
+/* Lets the creator do what it does to a process in its namespaces: `is_needed` for what the configuration asks for,
+ * and it has to move one that was not born in its version 2 group. */
+static void step_wait(void)
+{
+    uint64_t is_needed = number();
+
+    if (!is_needed && is_inside)
+        return;
+    tell("{\"waiting\":true}");
+    expect("\"joined\"");
 }
 
 static void step_tell(void)
@@ -462,7 +524,7 @@ static void (*const steps[])(void) = {
     step_remount_root, step_pivot, step_enter, step_tell, step_expect, step_setting, step_close_on_exec, step_stdio,
     step_limit, step_environment, step_filter, step_bounding, step_change_directory,
     step_identity, step_capabilities,
-    step_no_new_privileges, step_program, step_start, step_execute,
+    step_no_new_privileges, step_program, step_start, step_execute, step_groups, step_wait,
 };
 
 /* Default actions and nothing blocked: both are inherited through exec, and our creator may ignore some. By the system
@@ -551,33 +613,16 @@ static void place(int *fds, const int *targets, size_t count)
  * of each descriptor that comes with it. When the other end is gone nobody wants a container. */
 static int wait_for_creation(int line)
 {
-    union {
-        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
-        struct cmsghdr align;
-    } control;
     int numbers[2 + DESCRIPTORS_MAX], fds[DESCRIPTORS_MAX];
-    struct iovec part = {.iov_base = numbers, .iov_len = sizeof numbers};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
-    struct cmsghdr *header;
-    size_t count;
-    ssize_t size;
+    size_t size = sizeof numbers, count;
 
     channel = line;
     tell(unshare(CLONE_NEWNET) == 0 && start_loopback() == 0 ? "{\"network\":true}" : "{\"network\":false}");
-    do
-        size = recvmsg(line, &message, MSG_CMSG_CLOEXEC);
-    while (size < 0 && errno == EINTR);
-    if (size <= 0)
+    count = receive_descriptors(line, numbers, &size, fds);
+    if (!size)
         _exit(0);
-    header = CMSG_FIRSTHDR(&message);
-    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
-        message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+    if (!count || size != (2 + count) * sizeof(int))
         _exit(1);
-    count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    if ((size_t)size != (2 + count) * sizeof(int))
-        _exit(1);
-    memcpy(fds, CMSG_DATA(header), count * sizeof(int));
     place(fds, numbers + 2, count);
     channel = numbers[0];
     take_after_creator();

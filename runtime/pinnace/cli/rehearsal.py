@@ -69,6 +69,7 @@ def _describe(spec: dict[str, Any], group: cgroups.Cgroup) -> None:
             (0, 1, 2),
         )
         launch.plan, launch.listener, launch.cgroup = Plan(spec), listener, group
+        launch.later_groups = 1
         native.creation(launch)
         ours.send({"created": True})
         theirs.receive()

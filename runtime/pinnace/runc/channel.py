@@ -32,9 +32,25 @@ class Channel:
         """Send a record, with copies of ``fds``."""
         socket.send_fds(self.socket, [json.dumps(record).encode()], list(fds))
 
+    def tell(self, record: dict[str, Any], fds: tuple[int, ...] = ()) -> bool:
+        """The same for who may have ended by now, and whether it had not: what it said before is still to be received."""
+        try:
+            self.send(record, fds)
+        except ConnectionError:
+            return False
+        return True
+
     def receive(self) -> tuple[dict[str, Any] | None, list[int]]:
-        """The next record and its descriptors; None when the other end was closed."""
-        content, fds, _, _ = socket.recv_fds(self.socket, _LIMIT, 4)
+        """The next record and its descriptors; None when the other end was closed.
+
+        Raises ConnectionResetError when that had not taken by then what was sent to it, once there are no more records.
+        """
+        try:
+            content, fds, _, _ = socket.recv_fds(self.socket, _LIMIT, 4)
+        except ConnectionResetError:  # comes before what was said, and once
+            content, fds, _, _ = socket.recv_fds(self.socket, _LIMIT, 4)
+            if not content:
+                raise
         for fd in fds:
             os.set_inheritable(fd, False)
         return (json.loads(content) if content else None), fds

@@ -170,6 +170,8 @@ def _delete(
     with contextlib.suppress(FileNotFoundError):
         if container.cgroup_path:
             _delete_group(container, group or limits.of(container))
+        else:
+            _wait_for_makers(container)
     with contextlib.suppress(NotFound, InvalidArgument):
         spec = runtime.read(container.config) if spec is None else spec
         if hooks.named(spec, "poststop"):
@@ -198,7 +200,8 @@ def _wait_for_makers(container: ContainerState) -> None:
     while not container.pid and states.accepts_start(container.directory):
         if time.monotonic() > deadline:
             raise FailedPrecondition(f"what began to make {container.id} does not end")
-        limits.of(container).kill()
+        if container.cgroup_path:
+            limits.of(container).kill()
         time.sleep(0.002)
 
 

@@ -33,7 +33,10 @@ _CREATE_SECONDS = (
     600  # between two steps: one of them may copy a directory onto a tmpfs, on a slow disk
 )
 _LOOK_MILLISECONDS = 200
+_END_SECONDS = 10.0
 _FAILED = "unable to start container process: "
+_OUTSIDE = ("prestart", "createRuntime")
+"""Hooks that run outside, while the process waits in its namespaces."""
 
 
 class Options(NamedTuple):
@@ -73,6 +76,8 @@ class Created(NamedTuple):
     """Of a container that was made just now, when it has a control group of its own."""
     channel: Channel | None = None
     """The line to a process that is held."""
+    is_ready: bool = True
+    """Whether that process has nothing left to do but to execute its program; otherwise ``start_made`` waits for it."""
 
 
 def create(
@@ -140,6 +145,7 @@ class _Creation:
         self.plan = plan
         self.privileges = privileges
         self.cgroup: cgroups.Cgroup | None = None
+        self.pending: limits.Pending | None = None
         self.net_devices: list[Any] = []
         self.oom_score_adj: int | None = None
         self.terminal: int | None = None
@@ -152,7 +158,8 @@ class _Creation:
         state.annotations = dict(spec.get("annotations") or {})
         state.created = time.time()
         state.rootfs = os.path.realpath(os.path.join(state.bundle, spec["root"]["path"]))
-        self.cgroup = limits.make(spec, state)
+        self.pending = limits.begin(spec, state)
+        self.cgroup = self.pending.group if self.pending else limits.make(spec, state)
         trees = mapped.open_trees(self.kernel, spec, state.bundle)
         ours, theirs = Channel.pair()
         listener = _listen(state.directory)
@@ -164,14 +171,19 @@ class _Creation:
         launch.pivot, launch.keyring = options.pivot, options.keyring
         self.oom_score_adj = self.spec["process"].get("oomScoreAdj", options.oom_score_adj)
         launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
-        launch.entry = entry = self.cgroup.entry() if self.cgroup else None
+        is_attended = bool(self.net_devices) or hooks.named(spec, *_OUTSIDE)
+        launch.is_attended = is_attended
+        is_native = False
         try:
             is_native = self._fork(launch, ours, held=options.held)
             theirs.close()
             listener.close()
-            if entry is not None:
-                entry.close()
-            self._attend(ours)
+            if launch.entry is not None:
+                launch.entry.close()
+            self._let_in(ours)
+            is_ready = self._attend(
+                ours, until_known=is_native and options.held and not is_attended
+            )
             state.save()
             if self.cgroup is not None and self.cgroup.placeholder is not None:
                 self.cgroup.placeholder.release()  # the container's own process is there now
@@ -182,12 +194,26 @@ class _Creation:
                 ours.send({"created": True})
         finally:
             if self.held is None:
+                if is_native and not state.pid:
+                    theirs.close()
+                    _wait_for_end(ours)
                 ours.close()
             mapped.close(trees)
             self._reap()
             launch.close_program()
         warnings = self.privileges.warnings
-        return Created(state.pid, self.terminal, state, spec, warnings, self.cgroup, self.held)
+        return Created(
+            state.pid, self.terminal, state, spec, warnings, self.cgroup, self.held, is_ready
+        )
+
+    def _let_in(self, channel: Channel) -> None:
+        """Make the groups that a process waits for which is under way already, and hand them to it."""
+        if self.pending is None:
+            return
+        self.pending.make()
+        entry = self.pending.group.legacy_entry()
+        channel.tell({"groups": True}, tuple(entry.fds()))
+        entry.close()
 
     def _fork(self, launch: Launch, ours: Channel, *, held: bool) -> bool:
         """Fork what becomes the container: its first process at once, or the stage before that.
@@ -195,12 +221,21 @@ class _Creation:
         Gives whether it is the native init; that one can be ``held``.
         """
         native.take_waiting(launch, own_network="network" in self.plan.own())
+        if self.pending is not None:
+            launch.entry = self.pending.group.unified_entry()
+            launch.later_groups = self.pending.group.legacy_count()
+        elif self.cgroup is not None:
+            launch.entry = self.cgroup.entry()
         if (steps := native.creation(launch, held=held)) is not None:
             self.stage_one = native.spawn(launch, steps, self.plan.joined.values())
             return True
         if launch.waiting is not None:
             launch.waiting.dismiss()
         caller.need_own_child()
+        if self.pending is not None:
+            self.pending.make()
+            launch.entry, launch.later_groups = self.pending.group.entry(), 0
+            self.pending = None
         from pinnace.runc import init  # 3 ms that few configurations cost
 
         if not self.plan.takes_one_fork():
@@ -218,37 +253,40 @@ class _Creation:
         self._adopt(pid, is_inside=entry is None or entry.is_inside)
         return False
 
-    def _attend(self, channel: Channel) -> None:
-        """Answer what the stages ask for, until the container is ready.
+    def _attend(self, channel: Channel, *, until_known: bool) -> bool:
+        """Answer what the stages ask for, until the container is ready; whether it is.
 
-        The two stages speak on one line: what the second asks may overtake the first's report.
+        The two stages speak on one line: what the second asks may overtake the first's report. With ``until_known`` only
+        until the process is known and in its unified group: one that is in it from its birth asks for nothing else.
         """
-        waiting = False
-        while True:
+        waiting = ready = False
+        while not (ready and self.state.pid):
             _wait_for(channel, self.state.pid, time.monotonic() + _CREATE_SECONDS)
-            record, fds = channel.receive()
+            record, fds = _heard(channel)
             if record is not None and "error" in record:
                 raise _in_context(record)
             if record is None:
-                raise Error(_FAILED + "it ended before it was ready" + self._memory_hint())
+                raise _ended_early(self.cgroup)
             if "mappings" in record:
                 namespaces.write_mappings(self.stage_one, self.spec.get("linux") or {})
                 channel.send({"mapped": True})
             elif "pid" in record:
                 self._adopt(int(record["pid"]), is_inside=bool(record["inside"]))
+                if until_known and record["inside"]:
+                    return ready
             elif "terminal" in record:
                 self.terminal = fds[0]
             elif "listener" in record:
                 told = {**self.state.oci(), "status": "creating"}
                 _deliver(self.kernel, record, self.state.pid, told, channel)
-            elif "ready" in record:
-                return
+            ready = ready or "ready" in record
             waiting = waiting or "waiting" in record
             if waiting and self.state.pid:
                 self._give_net_devices()
                 self._run_hooks()
                 channel.send({"joined": True})
                 waiting = False
+        return True
 
     def _adopt(self, pid: int, *, is_inside: bool) -> None:
         """The init process exists: move it where its limits hold, if it is not there yet."""
@@ -266,16 +304,10 @@ class _Creation:
             netdevices.give(self.kernel, self.net_devices, self.state.pid)
 
     def _run_hooks(self) -> None:
-        kinds = ("prestart", "createRuntime")
-        if hooks.named(self.spec, *kinds):
+        if hooks.named(self.spec, *_OUTSIDE):
             told = {**self.state.oci(), "status": "creating"}
-            for name in kinds:
+            for name in _OUTSIDE:
                 hooks.run(self.spec, name, told)
-
-    def _memory_hint(self) -> str:
-        if self.cgroup is not None and self.cgroup.oom_kills():
-            return ", likely because the memory limit is too low"
-        return ""
 
     def _reap(self) -> None:
         if not self.stage_one:
@@ -293,6 +325,30 @@ class _Creation:
                 self.cgroup.kill()
                 limits.remove(self.state, self.cgroup)
         self.state.remove()
+
+
+def _heard(channel: Channel) -> tuple[dict[str, Any] | None, list[int]]:
+    """The next record of a process that has more to say; None when it has ended."""
+    try:
+        return channel.receive()
+    except ConnectionResetError:
+        return None, []
+
+
+def _ended_early(group: cgroups.Cgroup | None) -> Error:
+    """A process that ended without a word, as one does that is killed."""
+    is_starved = group is not None and group.oom_kills()
+    hint = ", likely because the memory limit is too low" if is_starved else ""
+    return Error(_FAILED + "it ended before it was ready" + hint)
+
+
+def _wait_for_end(channel: Channel) -> None:
+    """Have a native init that nobody knows the pid of end, and wait until it has: it sees the end of its line."""
+    with contextlib.suppress(OSError):
+        channel.socket.shutdown(socket.SHUT_WR)
+        channel.socket.settimeout(_END_SECONDS)
+        while channel.receive()[0] is not None:
+            pass
 
 
 def _deliver(
@@ -375,11 +431,25 @@ def start_made(made: Created) -> None:
             _start(made.state, made.spec)
     else:
         try:
-            made.channel.send({"created": True})
+            is_told = made.channel.tell({"created": True})
+            if not made.is_ready:
+                _await_ready(made.channel, made)
             _started(made.channel, made.state, made.spec)
+            if not is_told:
+                raise _ended_early(made.cgroup)
         finally:
             let_go(made)
     _poststart(made.state, made.spec)
+
+
+def _await_ready(channel: Channel, made: Created) -> None:
+    """Wait until a process that was let go on early has done its part. Raises Error when it could not."""
+    _wait_for(channel, made.pid, time.monotonic() + _CREATE_SECONDS)
+    record, _ = _heard(channel)
+    if record is None:
+        raise _ended_early(made.cgroup)
+    if "ready" not in record:
+        raise _in_context(record)
 
 
 def let_go(made: Created) -> None:

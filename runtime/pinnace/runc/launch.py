@@ -28,9 +28,11 @@ class Launch:
         "cgroup",
         "channel",
         "entry",
+        "is_attended",
         "kernel",
         "keyring",
         "labels",
+        "later_groups",
         "listener",
         "no_devices",
         "pivot",
@@ -72,6 +74,8 @@ class Launch:
         self.listener: socket.socket | None = None
         self.cgroup: Cgroup | None = None
         self.entry: Entry | None = None
+        self.later_groups = 0  # of version 1, handed over when they are made; not in ``entry``
+        self.is_attended = True  # in its namespaces, by its creator: hooks, network devices
         self.program = -1  # a descriptor of the native init, when it was executed from there
         self.waiting: WaitingInit | None = None  # a native init that was started beforehand
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from pinnace.errors import (
     DeadlineExceeded,
@@ -17,6 +17,7 @@ from pinnace.errors import (
     Unavailable,
 )
 from pinnace.linux import cgroups
+from pinnace.linux.cgroups.v1 import LegacyCgroup
 from pinnace.runc import devices
 from pinnace.runc.state import ContainerState
 
@@ -32,43 +33,91 @@ def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
     None, as runc has it, for a user who has no right to make groups and asks for no limit. Raises
     Unsupported, InvalidArgument, FailedPrecondition, and PermissionDenied for a user who does ask.
     """
-    linux = spec.get("linux") or {}
-    path = str(linux.get("cgroupsPath") or "")
-    resources = dict(linux.get("resources") or {})
-    if resources.get("devices"):
-        # A pipe is no device; an unbuffered one is a character device (mknod(1)).
-        named = [_allowed(it) for it in linux.get("devices") or () if it["type"] != "p"]
-        resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
+    path, resources = _wanted(spec)
     if state.cgroup_manager == "disabled":
         _refuse_limits(resources, "control groups are disabled (--cgroup-manager)")
         return None
     if state.cgroup_manager == "systemd":
         return _make_unit(path, resources, state)
-    return _make_group(path, resources, state)
-
-
-def _make_group(
-    path: str, resources: dict[str, Any], state: ContainerState
-) -> cgroups.Cgroup | None:
-    """A group of directories that are ours."""
-    # One level below the root: each costs a directory in every hierarchy, made and removed.
-    group = cgroups.find(path or f"/pinnace-runc-{state.id}")
+    group = _found(path, state)
     _refuse_used(group)
-    state.cgroup_path = group.path
-    state.save()  # from here on a crash leaves enough to clean up
     try:
-        if refused := _create(group):
-            text = f"control group {group.path} cannot be made: {refused}"
-            _refuse_limits({**resources, "cgroupsPath": path}, text)
-            state.cgroup_path = ""
-            state.save()
-            return None
-        _apply(group, resources, state)
+        return _make_group(group, path, resources, state)
     except BaseException:
         with contextlib.suppress(OSError):
             group.delete()
         raise
+
+
+class Pending(NamedTuple):
+    """A group that is known and not yet made: see :func:`begin`."""
+
+    group: LegacyCgroup
+    path: str
+    resources: dict[str, Any]
+    state: ContainerState
+
+    def make(self) -> None:
+        """What is left of :func:`make`, with the same errors; what was made until then stays."""
+        _make_group(self.group, self.path, self.resources, self.state)
+
+
+def begin(spec: dict[str, Any], state: ContainerState) -> Pending | None:
+    """The part of ``make`` that comes before the first process; None for a group that has to be there as a whole.
+
+    A process enters groups of version 1 by itself, the later the better. There is one for each controller, and making
+    them takes about as long as what the process does before it enters. Raises as ``make`` does.
+    """
+    if state.cgroup_manager or os.geteuid() != 0:
+        return None
+    path, resources = _wanted(spec)
+    group = _found(path, state)
+    # What version 2 limits it limits from the process's birth on.
+    if not isinstance(group, LegacyCgroup) or group.limits_elsewhere(resources):
+        return None
+    _refuse_used(group)
+    if group.unified_root:
+        _save_path(state, group)
+        group.create_unified()
+    return Pending(group, path, resources, state)
+
+
+def _wanted(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The group's path, which may be empty, and its limits, all devices that the container has among them."""
+    linux = spec.get("linux") or {}
+    resources = dict(linux.get("resources") or {})
+    if resources.get("devices"):
+        # A pipe is no device; an unbuffered one is a character device (mknod(1)).
+        named = [_allowed(it) for it in linux.get("devices") or () if it["type"] != "p"]
+        resources["devices"] = [*resources["devices"], *devices.ALLOWED, *named]
+    return str(linux.get("cgroupsPath") or ""), resources
+
+
+def _found(path: str, state: ContainerState) -> cgroups.Cgroup:
+    # One level below the root: each costs a directory in every hierarchy, made and removed.
+    return cgroups.find(path or f"/pinnace-runc-{state.id}")
+
+
+def _make_group(
+    group: cgroups.Cgroup, path: str, resources: dict[str, Any], state: ContainerState
+) -> cgroups.Cgroup | None:
+    """A group of directories that are ours."""
+    _save_path(state, group)
+    if refused := _create(group):
+        text = f"control group {group.path} cannot be made: {refused}"
+        _refuse_limits({**resources, "cgroupsPath": path}, text)
+        state.cgroup_path = ""
+        state.save()
+        return None
+    _apply(group, resources, state)
     return group
+
+
+def _save_path(state: ContainerState, group: cgroups.Cgroup) -> None:
+    """From here on a crash leaves enough to clean up."""
+    if state.cgroup_path != group.path:
+        state.cgroup_path = group.path
+        state.save()
 
 
 def _create(group: cgroups.Cgroup) -> str:

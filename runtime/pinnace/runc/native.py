@@ -50,7 +50,7 @@ _STEPS = (
     "domainname", "allowed", "root", "mount", "bind", "propagate", "attributes", "remount", "directory", "device",
     "link", "readonly", "mask", "remount root", "pivot", "enter", "tell", "expect", "setting", "close on exec",
     "stdio", "limit", "environment", "filter", "bounding", "change directory", "identity", "capabilities",
-    "no new privileges", "program", "start", "execute",
+    "no new privileges", "program", "start", "execute", "groups", "wait",
 )  # fmt: skip
 _NUMBERS = {name: number for number, name in enumerate(_STEPS)}
 _BIND = mnt.MS_BIND | mnt.MS_REC
@@ -305,7 +305,10 @@ def _fork(to: Description, launch: Launch) -> None:
 def _enter_groups(to: Description, launch: Launch) -> None:
     tasks = launch.entry.tasks if launch.entry is not None else []
     to.about("control group: ")
-    to.add("enter", len(tasks), *tasks)
+    if launch.later_groups:
+        to.add("groups", launch.later_groups)
+    else:
+        to.add("enter", len(tasks), *tasks)
     to.about("")
 
 
@@ -324,8 +327,7 @@ class _Waiting:
         self._done = True
         if self._launch.entry is not None:
             _enter_groups(self._to, self._launch)
-        self._to.add("tell", '{"waiting":true}')
-        self._to.add("expect", '"joined"')
+        self._to.add("wait", int(self._launch.is_attended))
         if "cgroup" in self._plan.made:
             self._to.add("unshare", CLONE_NEWCGROUP)
 

@@ -298,3 +298,15 @@ def test_mountinfo_escapes_and_propagation() -> None:
     assert found.target == "/mnt 2"
     assert found.propagation == ("shared:1", "master:2")
     assert found.super_options == ("rw", "errors=continue")
+
+
+def test_which_limits_are_those_of_the_hierarchy_beside(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("hugetlb io\n")
+    group = v1.LegacyCgroup("/x", {"memory": "/sys/fs/cgroup/memory"}, str(tmp_path))
+    assert group.limits_elsewhere({"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]})
+    assert group.limits_elsewhere({"unified": {"memory.high": "1"}})
+    assert not group.limits_elsewhere(
+        {"memory": {"limit": 1 << 20}, "devices": [{}], "blockIO": {}}
+    )
+    alone = v1.LegacyCgroup("/x", {"memory": "/sys/fs/cgroup/memory"})
+    assert not alone.limits_elsewhere({"blockIO": {"weight": 10}})

@@ -197,3 +197,54 @@ def test_both_sides_have_the_same_steps() -> None:
 def test_a_text_with_a_zero_byte_is_left_to_python() -> None:
     with pytest.raises(native._Unfit):
         Description().add("name", "a\0b")
+
+
+def _spoken_to(program: Path, to: Description, *said: bytes, fds: tuple[int, ...] = ()) -> list[dict[str, Any]]:  # fmt: skip
+    """What an init tells whose creator says something, with descriptors, and then ends."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    steps = os.memfd_create("steps")
+    os.write(steps, to.data())
+    with ours, theirs:
+        for record in said:
+            socket.send_fds(ours, [record], fds)
+        ours.shutdown(socket.SHUT_WR)
+        words = [program, str(theirs.fileno()), str(steps)]
+        done = subprocess.run(words, pass_fds=(theirs.fileno(), steps), timeout=20, check=False, capture_output=True)  # fmt: skip
+        theirs.close()
+        assert b"Sanitizer" not in done.stderr, done.stderr
+        told = [json.loads(record) for record in iter(lambda: ours.recv(1 << 16), b"")]
+    os.close(steps)
+    return told
+
+
+def _with_groups(program: Path, expected: int, came: int) -> tuple[list[dict[str, Any]], bytes]:
+    """What an init tells that expects so many groups and is sent so many, and what it writes to one of them."""
+    to = Description()
+    to.add("groups", expected)
+    to.add("wait", 0)
+    to.add("tell", '{"ready":true}')
+    group, inside = os.pipe()
+    told = _spoken_to(program, to, b'{"groups": true}', fds=(inside,) * came)
+    os.close(inside)
+    with os.fdopen(group, "rb") as file:
+        return told, file.read()
+
+
+def test_groups_that_come_later_are_entered(program: Path) -> None:
+    (ready, _), written = _with_groups(program, 3, 3)
+    assert ready == {"ready": True}  # and then its description ends
+    assert written == b"000"
+
+
+def test_other_groups_than_expected_are_not(program: Path) -> None:
+    (told,), written = _with_groups(program, 3, 2)
+    assert told["error"] == "an unexpected record came"
+    assert written == b""
+
+
+def test_who_is_attended_waits_for_it(program: Path) -> None:
+    to = Description()
+    to.add("wait", 1)
+    to.add("tell", '{"ready":true}')
+    assert _spoken_to(program, to) == [{"waiting": True}]
+    assert _spoken_to(program, to, b'{"joined": true}')[:2] == [{"waiting": True}, {"ready": True}]

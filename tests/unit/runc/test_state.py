@@ -47,6 +47,22 @@ def test_created_is_to_listen_and_running_is_to_have_stopped_that(tmp_path: Path
     assert state.load(str(tmp_path), "c").status() is Status.RUNNING
 
 
+def test_what_a_dead_creator_began_is_waited_for_before_anything_is_known_of_it(
+    tmp_path: Path,
+) -> None:
+    made = state.new(str(tmp_path), "c", "/bundle")
+    made.release()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(f"{made.directory}/{state.START_SOCKET}")
+    listener.listen(1)
+    ends = threading.Timer(0.2, listener.close)
+    ends.start()
+    control.delete(str(tmp_path), "c")
+    assert listener.fileno() == -1
+    ends.join()
+    assert state.all_ids(str(tmp_path)) == []
+
+
 def test_a_process_that_is_gone_or_another_is_stopped(tmp_path: Path) -> None:
     assert _made(tmp_path, alive=False).status() is Status.STOPPED
 

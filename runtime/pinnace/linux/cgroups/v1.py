@@ -55,12 +55,29 @@ class LegacyCgroup(Cgroup):
         return [root + self.path for root in roots]
 
     def entry(self) -> Entry:
+        return Entry(self._legacy(), self._unified())
+
+    def unified_entry(self) -> Entry:
+        """The way into version 2's group alone. Raises OSError."""
+        return Entry([], self._unified())
+
+    def legacy_entry(self) -> Entry:
+        """The way into the others. Raises OSError."""
+        return Entry(self._legacy(), "")
+
+    def legacy_count(self) -> int:
+        """How many ``legacy_entry`` opens."""
+        return len(self._legacy())
+
+    def _legacy(self) -> list[str]:
         # The memory of a process is charged where it is when it uses it: the shorter it is there
         # before it becomes the program, the smaller a limit can be.
         mounted = list(dict.fromkeys(self.hierarchies.values()))
         mounted.sort(key=lambda place: place == self.hierarchies.get("memory"))
-        unified = self.unified_root + self.path if self.unified_root else ""
-        return Entry([place + self.path for place in mounted], unified)
+        return [place + self.path for place in mounted]
+
+    def _unified(self) -> str:
+        return self.unified_root + self.path if self.unified_root else ""
 
     def join_unified(self, pid: int) -> None:
         if self.unified_root:
@@ -71,6 +88,10 @@ class LegacyCgroup(Cgroup):
             make(directory)
         if "cpuset" in self.hierarchies:
             self._inherit_cpuset()
+
+    def create_unified(self) -> None:
+        """Make the directory of version 2 alone, the one that a process can be born in."""
+        make(self._unified())
 
     def _inherit_cpuset(self) -> None:
         """An empty cpuset takes no process: fill each level from the one above it."""
@@ -105,6 +126,13 @@ class LegacyCgroup(Cgroup):
         if not self.unified_root:
             return set()
         return set(read(self.unified_root, "cgroup.controllers").split()) - set(self.hierarchies)
+
+    def limits_elsewhere(self, resources: dict[str, Any]) -> bool:
+        """Whether any of these limits is one of version 2's group."""
+        elsewhere = self._elsewhere()
+        return bool(resources.get("unified")) or any(
+            resources.get(key) and elsewhere & names for key, names in _PARTS.items()
+        )
 
     def apply_devices(self, rules: list[dict[str, Any]]) -> None:
         if not self.limits_devices():
