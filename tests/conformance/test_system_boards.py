@@ -228,6 +228,7 @@ def plain_home() -> Iterator[Path]:
 
 
 @pytest.mark.root
+@pytest.mark.timeout(2400)
 def test_a_user_without_root_has_boards_too(plain_home: Path) -> None:
     """From empty caches: a plain user downloads, builds, boots, keeps and restores, with no help."""
     script = (
@@ -238,7 +239,7 @@ def test_a_user_without_root_has_boards_too(plain_home: Path) -> None:
     )
     done = subprocess.run(
         [*_AS_NOBODY, *_environment(plain_home), _python_for_all(plain_home), "-c", script],
-        cwd="/", capture_output=True, text=True, check=False, timeout=1000,
+        cwd="/", capture_output=True, text=True, check=False, timeout=2300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "0\nsys-arm64-plain" in done.stdout
