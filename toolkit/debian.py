@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from toolkit import console, host
 from toolkit.errors import MissingPrerequisite, PinnaceError
@@ -446,11 +447,23 @@ def tree_digest(tree: Path) -> str:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file ``path``; waits for whoever holds it."""
-    with path.open("a") as handle:
-        give_to_user(path)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    """Hold an exclusive lock on the file ``path``; waits for whoever holds it. Its holder may remove the file."""
+    while True:
+        with path.open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Whoever comes after a holder that removed the file has another one.
+            if _is_at(handle, path):
+                give_to_user(path)
+                yield
+                return
+
+
+def _is_at(handle: IO[str], path: Path) -> bool:
+    """Whether ``path`` is the name of the open file."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _replace(path: Path, text: str) -> None:

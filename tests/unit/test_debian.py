@@ -1,5 +1,7 @@
 """The private apt: its output is read right, its sources are Debian's, its cache heals."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,21 @@ def test_a_failed_fill_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(PinnaceError):
         debian.kept_tree(tmp_path / "entry", fail)
     assert [path.name for path in tmp_path.iterdir()] == ["entry.lock"]
+
+
+def test_a_lock_whose_file_was_removed_keeps_others_out(tmp_path: Path) -> None:
+    """Who waited for the removed file must not go on beside who made it anew."""
+    path, inside, most = tmp_path / "lock", [0], [0]
+
+    def hold(number: int) -> None:
+        with debian.locked(path):
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.002)
+            inside[0] -= 1
+            path.unlink()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(hold, range(80)))
+    assert most == [1]
+    assert not path.exists()

@@ -15,12 +15,13 @@ import pytest
 
 from toolkit import boards
 from toolkit.boards import capability, catalogue, command, machine
-from toolkit.boards.system import choice, fat, login
+from toolkit.boards.system import board as system_board
+from toolkit.boards.system import choice, fat, login, tools
 from toolkit.boards.system.board import SystemBoard
 from toolkit.boards.system.launch import Run
 from toolkit.boards.system.launch import command as qemu_command
 from toolkit.boards.system.qmp import Monitor
-from toolkit.errors import PinnaceError, UsageError
+from toolkit.errors import MissingPrerequisite, PinnaceError, UsageError
 from toolkit.process import start_time
 
 
@@ -102,6 +103,19 @@ def test_a_board_that_was_not_created_is_said_so() -> None:
 def test_what_needs_a_running_board_says_so(action: str) -> None:
     with pytest.raises(UsageError, match="sys-arm64 does not run"):
         command.run(action, "sys-arm64", words=[], yes=False)
+
+
+def test_a_board_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_old(program: str) -> None:
+        raise MissingPrerequisite(f"{program} is QEMU 7.2")
+
+    monkeypatch.setattr(system_board, "need_machine", lambda *, yes: None)
+    monkeypatch.setattr(tools, "check_qemu", too_old)
+    with pytest.raises(MissingPrerequisite, match=r"qemu-system-aarch64 is QEMU 7\.2"):
+        boards.get("sys-arm64").create()
+    assert list((tmp_path / "state/pinnace/boards").iterdir()) == []
 
 
 def test_a_snapshot_has_a_plain_name() -> None:

@@ -7,12 +7,15 @@ and tests see a host with an address, a key and a user, like any other.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from toolkit import debian
 from toolkit.arch import Arch
 from toolkit.boards import capability
 from toolkit.errors import UsageError
+from toolkit.paths import state_dir
 
 
 class Board(ABC):
@@ -136,6 +139,17 @@ class Board(ABC):
         ``seed``, is there nevertheless, as a real disk may have it.
         """
         raise self._cannot(capability.POWER_CUT)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Nobody else makes or starts it meanwhile. A board that does not exist afterwards leaves no lock behind."""
+        path = state_dir("boards") / f"{self.name}.lock"
+        with debian.locked(path):
+            try:
+                yield
+            finally:
+                if not self.is_created:
+                    path.unlink(missing_ok=True)
 
     def _cannot(self, word: str) -> UsageError:
         return UsageError(

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from toolkit import console, debian, host
+from toolkit import console, host
 from toolkit.boards import binfmt, capability, cgroups, emulator, identity, machine, network, root
 from toolkit.boards.board import Board
 from toolkit.boards.catalogue import Spec
@@ -134,7 +134,7 @@ class EmulatedBoard(Board):
         if not self.is_created:
             need_machine(f"creating {self.name}", yes=yes)
             _need_fit_disk(self._state)
-        with debian.locked(self._state / f"{self.name}.lock"):
+        with self._locked():
             if self.is_created:
                 console.line("skipped", f"create {self.name}", "exists already")
             else:
@@ -203,6 +203,7 @@ class EmulatedBoard(Board):
         host.need_root(f"destroying {self.name}")
         with console.step(f"destroy {self.name}"):
             shutil.rmtree(self._directory)
+            (self._state / f"{self.name}.lock").unlink(missing_ok=True)
 
     # -- steps ---------------------------------------------------------------------------------
 

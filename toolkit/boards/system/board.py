@@ -154,7 +154,7 @@ class SystemBoard(Board):
     def create(self, *, yes: bool = False, system: str = "", image: Path | None = None) -> None:
         firmware.checked(system)
         need_machine(yes=yes)
-        with debian.locked(state_dir("boards") / f"{self.name}.lock"):
+        with self._locked():
             if self.is_created:
                 self._need_system(system)
                 console.line("skipped", f"create {self.name}", "exists already")
@@ -178,7 +178,7 @@ class SystemBoard(Board):
         """Start it: a new board from the snapshot of a booted one, any other, or when ``cold``, by booting."""
         disk = self._disk()
         need_machine(yes=yes)
-        with debian.locked(state_dir("boards") / f"{self.name}.lock"):
+        with self._locked():
             if self.is_running:
                 console.line("skipped", f"start {self.name}", f"runs, port {self.ssh_port}")
                 return
