@@ -272,7 +272,27 @@ class Load:
         if found == wanted:
             self.right += 1
         elif not self._was_killed(cycle):
-            self.problems.append(f"{cycle.id}: {what} {found!r}, not {wanted!r}")
+            self.problems.append(
+                f"{cycle.id}: {what} {found!r}, not {wanted!r}; {self._said_about(cycle)}"
+            )
+
+    def _said_about(self, cycle: Cycle) -> list[str]:
+        """What is in the logs of daemon, keeper and shim."""
+        name = shim_name(self._arena.name, cycle.id)
+        logs = [self._arena.scratch / "pinnaced.log", self._arena.scratch / "keeper.log"]
+        found = []
+        for log in logs:
+            lines = log.read_text().splitlines()
+            found += [
+                line
+                for line in lines
+                if f"{cycle.id} " in line or name in line or f"{cycle.id}:" in line
+            ]
+        shim = Path(f"/proc/{self._arena.pid}/root/run/pinnace/s/{name}")
+        for file in ("shim.log", "exit.json"):
+            with suppress(OSError):
+                found.append(f"{file}: {(shim / file).read_text()}")
+        return found
 
     def _was_killed(self, cycle: Cycle) -> bool:
         return shim_name(self._arena.name, cycle.id) in self._killed

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from pinnace.errors import SHORTAGES, AlreadyExists, InvalidArgument, from_os
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_PATH = 106
 """Bytes of a socket's path (unix(7): 108 with the final zero), less one that its making takes."""
@@ -16,20 +21,22 @@ PAUSE_SECONDS = 0.5
 def listen(path: str) -> socket.socket:
     """Listen on ``path``, mode 0600. A socket that nobody answers any more is replaced.
 
-    Raises AlreadyExists when somebody does, InvalidArgument for a path that is too long.
+    Raises AlreadyExists when somebody does, InvalidArgument for a path that is too long. Of several that come at once
+    for one path, as from a daemon that was killed and from the next one, exactly one gets it.
     """
     if len(os.fsencode(path)) > MAX_PATH:
         raise InvalidArgument(f"{path}: a socket's path has {MAX_PATH} bytes at most")
-    _remove(f"{path}~")
     os.makedirs(os.path.dirname(path), mode=0o711, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     mask = os.umask(0o177)
     try:
-        _remove_stale(path)
-        # Under its name only once it answers: others wait for the name to appear.
-        sock.bind(f"{path}~")
-        sock.listen(128)
-        os.rename(f"{path}~", path)
+        with _alone_in(os.path.dirname(path)):
+            _remove(f"{path}~")
+            _remove_stale(path)
+            # Under its name only once it answers: others wait for the name to appear.
+            sock.bind(f"{path}~")
+            sock.listen(128)
+            os.rename(f"{path}~", path)
     except BaseException:
         sock.close()
         raise
@@ -52,6 +59,17 @@ def accept(listener: socket.socket) -> socket.socket | None:
         if problem.errno in SHORTAGES:
             raise from_os(problem, "accept a connection") from None
         return None
+
+
+@contextlib.contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    """Between the look at a socket and its replacement nobody else looks (flock(2), which ends with its process)."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _remove(path: str) -> None:
