@@ -432,6 +432,7 @@ def history(_: Context, run: str = "", host: str = "", limit: int = 20, json: bo
         "inventory": "another inventory than inventory.ini",
         "junit": "write the results there as JUnit XML",
         **_ACCESS,
+        "only": "only these tests, by the names of their files: units,files",
         "reboot": "also reboot the board, and test that the stack comes back",
         "yes": "install what this machine lacks without asking",
     }
@@ -445,6 +446,7 @@ def verify(
     ask_sudo_password: bool = False,
     ask_password: bool = False,
     reboot: bool = True,
+    only: str = "",
     yes: bool = False,
 ) -> int:
     """Run the tests of tests/board against boards, over SSH."""
@@ -458,6 +460,7 @@ def verify(
         ask_sudo_password=ask_sudo_password,
         ask_password=ask_password,
         reboot=reboot,
+        only=only,
         yes=assume_yes(yes),
     )
 
@@ -477,6 +480,7 @@ def verify(
         "parallel": "hosts at once",
         "revert": "what is put back when it is stopped: batch, all or nothing",
         "role": "only these roles, separated by commas",
+        "verify": "hosts also have to pass these tests of tests/board after their batch: units,files",
         "pull": "boards follow tags in a registry: move those batch by batch, and wait for what boards report",
         "sign-key": "with --pull: sign with this key (see publish)",
         "resume": "go on with a rollout that was stopped or cut off: its name, or `latest`",
@@ -502,6 +506,7 @@ def rollout(
     parallel: int = 25,
     revert: str = "batch",
     role: str = "",
+    verify: str = "",
     pull: bool = False,
     sign_key: str = "",
     resume: str = "",
@@ -522,7 +527,7 @@ def rollout(
         return command.resume("" if resume == "latest" else resume, access, reports)
     asked = command.Asked(
         limit, inventory, batch, canary, max_fail, pause, health_time, health_limit, host_time,
-        confirm, parallel, revert, role, pull, sign_key,
+        confirm, parallel, revert, role, pull, sign_key, verify,
     )  # fmt: skip
     return command.run(asked, access, reports)
 

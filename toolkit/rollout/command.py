@@ -27,7 +27,7 @@ from toolkit.rollout import journal
 from toolkit.rollout.batches import amount, amounts, split
 from toolkit.rollout.fleet import Hosts
 from toolkit.rollout.model import Fleet, Revert, Rules
-from toolkit.rollout.runner import Rollout
+from toolkit.rollout.runner import Rollout, Verify
 
 _ROLLBACK_SECONDS = 300.0
 
@@ -51,6 +51,7 @@ class Asked:
     role: str = ""
     pull: bool = False
     sign_key: str = ""
+    verify: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ def _prepare(asked: Asked, access: Access) -> tuple[list[Selected], Rules, Optio
         parallel=asked.parallel,
         revert=Revert(asked.revert),
     )
+    _tests(asked)
     roles = tuple(word for word in asked.role.split(",") if word)
     options = Options(yes=access.yes, roles=roles, confirm=seconds(asked.confirm, "--confirm"))
     lab_for(chosen, yes=access.yes)
@@ -146,7 +148,8 @@ def _go(
     try:
         with ExitStack() as stack:
             fleet = stack.enter_context(_fleet(record, chosen, options, access))
-            status = _over(fleet, record, rules, reports, done, notes)
+            verify = _verify(Asked(**record.asked), chosen, access)
+            status = _over(fleet, record, rules, reports, done, notes, verify)
     except PinnaceError as problem:
         notes.close(problem.exit_code)
         raise
@@ -181,12 +184,13 @@ def _over(
     reports: Reports,
     done: Mapping[str, Status],
     notes: RunJournal,
+    verify: Verify | None,
 ) -> int:
     # What a page shows of a resumed rollout begins with its first part.
     before = journal.events(record)
     timeline = Timeline().follow(before)
     with _sink(record, before, timeline, reports, notes) as sink:
-        rollout = Rollout(rules, fleet, sink, done)
+        rollout = Rollout(rules, fleet, sink, done, verify)
         try:
             rollout.run()
         except KeyboardInterrupt:
@@ -230,6 +234,33 @@ def _sink(
         if shown is not None:
             stack.pop_all().close()
             shown.recap()
+
+
+def _tests(asked: Asked) -> tuple[str, ...]:
+    """The files of tests that hosts have to pass."""
+    if not asked.verify:
+        return ()
+    if asked.pull:
+        raise UsageError("--verify: boards that follow a registry are not looked at over SSH", hint="they report whether they are well")  # fmt: skip
+    # It imports pytest, which others do not need.
+    from toolkit.verify import session
+
+    return session.modules(asked.verify)
+
+
+def _verify(asked: Asked, chosen: list[Selected], access: Access) -> Verify | None:
+    """What runs tests of ``tests/board`` against a host, where some are asked for."""
+    if not asked.verify:
+        return None
+    from toolkit.verify import command
+
+    only, (known, password) = _tests(asked), _secrets(access)
+    hosts = {host.target.name: host for host in chosen}
+
+    def verify(name: str) -> PinnaceError | None:
+        return command.attempt(hosts[name], known, password, reboot=False, tell=lambda _: None, only=only)  # fmt: skip
+
+    return verify
 
 
 def _write(reports: Reports, timeline: Timeline, title: str) -> None:

@@ -18,13 +18,25 @@ _INTERVAL = 2.0
 """Seconds between two looks at a host's health."""
 
 
+Verify = Callable[[str], PinnaceError | None]
+
+
 class Rollout:
     """One run over a fleet; ``sink`` is told every event, in order, from the calling thread."""
 
     def __init__(
-        self, rules: Rules, fleet: Fleet, sink: Sink, done: Mapping[str, Status] | None = None
+        self,
+        rules: Rules,
+        fleet: Fleet,
+        sink: Sink,
+        done: Mapping[str, Status] | None = None,
+        verify: Verify | None = None,
     ) -> None:
-        """``done``: hosts that an earlier run finished; they are not touched again."""
+        """``done``: hosts that an earlier run finished; they are not touched again.
+
+        ``verify``: says what is wrong with a host that is healthy, after its batch has changed.
+        """
+        self._verify = verify
         self._rules = rules
         self._fleet = fleet
         self._sink = sink
@@ -63,7 +75,8 @@ class Rollout:
 
     def _change(self, hosts: Iterable[str]) -> None:
         limit = self._rules.host_limit + self._rules.health_time + self._rules.health_limit
-        failed = []
+        failed: list[str] = []
+        well: dict[str, Applied] = {}
         for told in self._together(hosts, self._change_one, limit):
             if told.problem is not None:
                 self.failed.add(told.host)
@@ -71,11 +84,31 @@ class Rollout:
                 self._ended(told, Status.UNREACHABLE if unreachable else Status.FAILED)
                 failed.append(told.host)
             elif isinstance(told.result, Applied):
-                status = Status.CHANGED if told.result.changed else Status.OK
-                data = {"counts": dict(told.result.counts), "run": told.result.run}
-                self._is(told.host, status, data=data)
+                well[told.host] = told.result
+                if self._verify is None:
+                    self._well(told.host, told.result)
+        if self._verify is not None:
+            failed += self._verified(well, self._verify)
         if self._rules.revert is not Revert.NOTHING:
             self._revert(failed)
+
+    def _well(self, host: str, applied: Applied) -> None:
+        status = Status.CHANGED if applied.changed else Status.OK
+        self._is(host, status, data={"counts": dict(applied.counts), "run": applied.run})
+
+    def _verified(self, hosts: Mapping[str, Applied], verify: Verify) -> list[str]:
+        """Verify hosts, one after the other; those that failed."""
+        failed = []
+        for host, applied in hosts.items():
+            self._is(host, Status.VERIFYING)
+            problem = verify(host)
+            if problem is None:
+                self._well(host, applied)
+            else:
+                self.failed.add(host)
+                failed.append(host)
+                self._ended(Told(host, problem=problem), Status.FAILED)
+        return failed
 
     def _change_one(self, host: str, say: Callable[[object], None]) -> Applied:
         say(Status.CHANGING)

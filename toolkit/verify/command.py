@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,16 +35,19 @@ def run(
     ask_sudo_password: bool = False,
     ask_password: bool = False,
     reboot: bool = True,
+    only: str = "",
     yes: bool = False,
 ) -> int:
     """Verify the hosts one after the other; returns the exit status."""
-    chosen = select(pattern, inventory)
+    from toolkit.verify import session
+
+    chosen, wanted = select(pattern, inventory), session.modules(only)
     known = KnownHosts(accept_new=accept_new)
     password = asked_for(sudo=ask_sudo_password, login=ask_password)
     problems = []
     for host in chosen:
         path = junit_path(junit, host.target.name, several=len(chosen) > 1)
-        problem = attempt(host, known, password, junit=path, reboot=reboot, yes=yes)
+        problem = attempt(host, known, password, junit=path, reboot=reboot, yes=yes, only=wanted)
         if problem is not None:
             problems.append(problem)
     return exit_status(problems)
@@ -91,8 +94,9 @@ def attempt(
     reboot: bool = True,
     yes: bool = False,
     tell: Callable[[session.Case], None] | None = None,
+    only: Sequence[str] = (),
 ) -> PinnaceError | None:
-    """Verify one host, showing how or telling ``tell``; returns what is wrong with it."""
+    """Verify one host by all tests or the modules ``only``, showing how or telling ``tell``; returns what is wrong with it."""
     started, name = time.monotonic(), host.target.name
     from toolkit.verify import (
         session,
@@ -105,7 +109,7 @@ def attempt(
         connection = hosts.connect(target, known, password)
         restart = _restart(host.target, known, password) if reboot else None  # its port may change
         subject = session.Subject(connection, target, host.settings, restart, _shown(target))
-        cases = session.run(subject, junit=junit, tell=tell or _tell)
+        cases = session.run(subject, junit=junit, tell=tell or _tell, only=only)
     except PinnaceError as found:
         if tell is None:
             console.error(found)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from toolkit.connection.ssh import Connection
+from toolkit.errors import UsageError
 from toolkit.inventory.settings import Settings, Target
 from toolkit.paths import PROJECT
 
@@ -84,10 +85,23 @@ def _why(report: pytest.TestReport) -> str:
     return str(getattr(crash, "message", report.longrepr)).strip().splitlines()[0]
 
 
-def run(subject: Subject, *, junit: str, tell: Callable[[Case], None]) -> list[Case]:
-    """Run the board tests; returns how each ended."""
+def modules(words: str) -> tuple[str, ...]:
+    """``units,files``: the modules of tests of these names; raises :class:`UsageError` for one that is not there."""
+    known = sorted(path.stem.removeprefix("test_") for path in BOARD_TESTS.glob("test_*.py"))
+    found = tuple(word for word in words.split(",") if word)
+    for word in found:
+        if word not in known:
+            raise UsageError(f"there are no tests {word!r} of a board", hint=f"there are {', '.join(known)}")  # fmt: skip
+    return found
+
+
+def run(
+    subject: Subject, *, junit: str, tell: Callable[[Case], None], only: Sequence[str] = ()
+) -> list[Case]:
+    """Run the board tests, or the modules ``only``; returns how each ended."""
     plugin = Plugin(subject, tell)
-    options = [str(BOARD_TESTS), "-q", "-p", "no:cacheprovider", "--rootdir", str(PROJECT)]
+    places = [str(BOARD_TESTS / f"test_{name}.py") for name in only] or [str(BOARD_TESTS)]
+    options = [*places, "-q", "-p", "no:cacheprovider", "--rootdir", str(PROJECT)]
     options += ["-c", str(PROJECT / "pyproject.toml"), "-o", "addopts=", "-o", "timeout=0"]
     if junit:
         options += [f"--junit-xml={junit}", "-o", f"junit_suite_name={subject.target.name}"]

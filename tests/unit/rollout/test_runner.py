@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.unit.rollout import large
 from tests.unit.rollout.fleet import CHANGED, Heard, Simulated, fails, hangs
-from toolkit.errors import HostUnreachable
+from toolkit.errors import HostFailed, HostUnreachable, PinnaceError
 from toolkit.paths import PROJECT
 from toolkit.provision.health import Health
 from toolkit.report.events import Status
@@ -169,6 +169,24 @@ def test_a_surprise_on_one_host_is_its_failure_alone() -> None:
     rollout.run()
     assert rollout.status["b"] is Status.CHANGED
     assert any("oops" in event.detail for event in heard)
+
+
+def test_who_does_not_pass_its_tests_has_failed() -> None:
+    fleet, heard = Simulated(), Heard()
+    verified: list[str] = []
+
+    def verify(host: str) -> PinnaceError | None:
+        verified.append(host)
+        return HostFailed(f"{host}: 2 checks failed") if host == "c" else None
+
+    rollout = Rollout(_rules(HOSTS), fleet, heard, verify=verify)
+    rollout.run()
+    assert (verified[0], sorted(verified)) == ("a", ["a", "b", "c"])
+    assert rollout.stopped
+    assert sorted(fleet.reverted) == ["b", "c"]
+    assert rollout.status["a"] is Status.CHANGED
+    told = [(event.status, event.detail) for event in heard if event.host == "c" and event.status]
+    assert told[-4:-2] == [(Status.VERIFYING, ""), (Status.FAILED, "2 checks failed")]
 
 
 def test_finished_hosts_are_not_touched_again() -> None:
