@@ -191,3 +191,26 @@ def test_hostile_archives_are_refused_and_leave_nothing(store: Store, case: str)
     gc.collect(store.db, store.content, store.snapshotters)
     assert list(store.content.blobs.walk()) == []
     assert store.content.statuses(NS) == []
+
+
+def test_an_index_may_have_a_name(store: Store) -> None:
+    """The archive's own: the same bytes, tied to the images in it, which live on with it alone."""
+    image = TestImage(layers=[LayerBuilder().add("base", b"1").bytes()])
+    made = bring(store, image.layout("registry.lab/a:1"), index_name="registry.lab/all:1")
+    assert made == ["registry.lab/all:1", "registry.lab/a:1"]
+    target = store.images.get(NS, "registry.lab/all:1").target
+    index = json.loads(store.content.read(NS, target.digest, target.size))
+    assert [item["digest"] for item in index["manifests"]] == [str(image.root.digest)]
+    store.images.delete(NS, "registry.lab/a:1")
+    gc.collect(store.db, store.content, store.snapshotters)
+    assert store.content.info(NS, image.root.digest)
+    assert rootfs(store) == {"base": b"1", "platform": b"linux/arm/v6"}
+
+
+def test_an_index_is_made_for_an_archive_of_docker(store: Store) -> None:
+    image = TestImage(["linux/arm/v6"], [LayerBuilder().add("a", b"1").bytes()], indexed=False)
+    made = bring(store, docker_archive(image, ["app:1"]), index_name="registry.lab/all:1")
+    assert made == ["registry.lab/all:1", "docker.io/library/app:1"]
+    target = store.images.get(NS, "registry.lab/all:1").target
+    [listed] = json.loads(store.content.read(NS, target.digest, target.size))["manifests"]
+    assert listed["annotations"] == {"io.containerd.image.name": "docker.io/library/app:1"}

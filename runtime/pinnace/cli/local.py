@@ -15,11 +15,13 @@ from pinnace.api.schema.types import Descriptor as DescriptorMessage
 from pinnace.api.schema.wellknown import FieldMask
 from pinnace.cli import images, upload
 from pinnace.errors import AlreadyExists, NotFound
+from pinnace.images import labels as content_labels
 from pinnace.spec import image as documents
 from pinnace.spec import platform as platforms
+from pinnace.spec.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pinnace.cli.client import Client
     from pinnace.registry.resolver import Resolver
@@ -98,8 +100,9 @@ class Fetch:
         """One piece of content, unless it is here; the daemon checks its digest."""
         digest = str(descriptor.digest)
         try:
-            self._client.call(Content.info, InfoRequest(digest=digest))
+            known = self._client.call(Content.info, InfoRequest(digest=digest)).info
             self._report("already exists", descriptor, descriptor.size)
+            self._label(descriptor, self._source(known.labels if known else {}))
             return
         except NotFound:
             pass
@@ -108,7 +111,12 @@ class Fetch:
             size=descriptor.size, digest=digest,
             on_progress=lambda count: self._report("downloading", descriptor, count),
         )  # fmt: skip
+        self._label(descriptor, self._source({}))
         self._report("complete", descriptor, descriptor.size)
+
+    def _source(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Where it comes from: a later push may have the registry take it from there."""
+        return content_labels.of_source(Reference.parse(self._reference), known)
 
     def _bytes(self, descriptor: Descriptor) -> Iterator[bytes]:
         stream = self._resolver.fetch(self._reference, descriptor)

@@ -53,6 +53,7 @@ def import_(
     platform: Platform | None = None,
     all_platforms: bool = False,
     base_name: str = "",
+    index_name: str = "",
     digests: bool = False,
     snapshotter: str = "",
     unpack: bool = True,
@@ -62,15 +63,21 @@ def import_(
     """Import every image of the archive in *stream* (tar, perhaps gzip or zstd); their records.
 
     A tag without a repository is put behind *base_name* (``import-<date>`` by default); with
-    *digests* each image also gets the name ``base@digest``. Raises InvalidArgument for what is no
+    *digests* each image also gets the name ``base@digest``. With *index_name* the archive's own index becomes an image of
+    that name, the first of the records. Raises InvalidArgument for what is no
     archive of images, DataLoss for damaged content, NotFound for a missing platform.
     """
     base = base_name or time.strftime("import-%Y-%m-%d", time.gmtime())
     own = platform or platforms.default()
     with ExitStack() as stack:
         lease = stack.enter_context(store.leases.temporary(namespace, "import"))
-        found = _Importer(store, namespace, lease, report).read(stream)
-        work = []
+        importer = _Importer(store, namespace, lease, report)
+        found = importer.read(stream)
+        work: list[tuple[str, Descriptor, Tree, Unpacker | None]] = []
+        if index_name:
+            root = importer.index(found)
+            whole = select.stored(store, namespace, root, None, index_name)
+            work.append((index_name, root, whole, None))
         for name, root in _named(found, base, digests):
             tree = select.stored(store, namespace, root, None if all_platforms else own, name)
             _check_sizes(store, namespace, tree)
@@ -181,6 +188,17 @@ class _Importer:
             "the archive is neither an OCI layout nor made by docker save",
             hint="it needs index.json with oci-layout, or manifest.json",
         )
+
+    def index(self, found: Sequence[Descriptor]) -> Descriptor:
+        """The archive's index, as content; where it has none, one is made of what was *found* in it."""
+        if "oci-layout" in self._documents and "index.json" in self._documents:
+            data = self._documents["index.json"]
+        else:
+            listed = [descriptor.to_json() for descriptor in found]
+            data = images.dump(
+                {"schemaVersion": 2, "mediaType": images.OCI_INDEX, "manifests": listed}
+            )
+        return Descriptor(images.OCI_INDEX, self._write(data), len(data))
 
     def _member(self, member: Member, reader: LayerReader) -> None:
         name = posixpath.normpath(member.name.decode(errors="replace")).lstrip("/")

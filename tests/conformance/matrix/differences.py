@@ -42,7 +42,7 @@ KNOWN: tuple[Difference, ...] = (
         "here it is said which there are",
     ),
     Difference(
-        "images (pull|push) .*127.0.0.1:1.*", "cannot reach 127.0.0.1:1|connection refused$",
+        r"images (pull|push) .*(127.0.0.1:1|registry\}.*nope).*", "cannot reach 127.0.0.1:1|connection refused$|err: .*(nope|not found)",
         "registries are asked by our own client, which has words of its own",
     ),
     Difference(
@@ -54,8 +54,7 @@ KNOWN: tuple[Difference, ...] = (
         "a race of ctr with itself: it cancels the stream that it reads",
     ),
     Difference(
-        "images (ls -q|prune --all)", "registry.lab/index:1",
-        "--index-name: here an archive's own index does not become an image",
+        "(images pull|content fetch) .*", "active check failed", "as above: what asks how far it is, is cancelled",
     ),
     Difference(
         "tasks rm t1", "task t1 not found",
@@ -92,7 +91,11 @@ OF_OUR_CTR: tuple[Difference, ...] = (
         "images tag .* registry.lab/other:1", "status|err|other",
         "2.1 replaces an image without --force; 1.7 and we do not",
     ),
-    Difference("images ls -q", "registry.lab/index:1", "see KNOWN"),
+    Difference(
+        "content push-object .*image.config.*", "status|err|Pushed",
+        "what the registry has already is no error here: a push may be repeated",
+    ),
+    Difference("tasks metrics t1", "out: tN ", "a time is shown as everywhere"),
     Difference("images prune --all", "deleted image", "containerd's ctr says it in its log"),
     Difference("images mount .*nope", "chain", "here the directory is looked for before anything is made"),
     Difference("snapshots tree", "s2|v1|v2", "roots are sorted here"),

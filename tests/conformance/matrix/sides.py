@@ -7,11 +7,12 @@ A side runs a command line and says what a user would see of it, without what di
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from tests.conformance.matrix.normal import Image, normal
 from toolkit.arch import Arch
 from toolkit.arena import Arena
 from toolkit.debian import Archive
+from toolkit.lab.server import RegistryServer
 from toolkit.paths import RUNTIME
 
 _SECONDS = 60.0
@@ -47,6 +49,7 @@ class Row(NamedTuple):
         stdin: what the command reads.
         env: variables for it alone.
         again: run it again while its error has these words: it asks for what is about to happen.
+        measured: its numbers are what it has measured: not compared.
         progress: what it prints while it works depends on how fast that is: not compared.
         archive: what it writes. containerd 2.1 leaves out the end of one in twenty, and says nothing: again, then.
     """
@@ -54,6 +57,7 @@ class Row(NamedTuple):
     words: str
     stdin: str = ""
     env: Mapping[str, str] = {}
+    measured: bool = False
     progress: bool = False
     again: str = ""
     archive: str = ""
@@ -75,13 +79,17 @@ class Side:
         self.address = address
         self.image = image
         self.ctr = ctr
+        self.registry = ""
+        """Where a registry of its own listens, without TLS."""
         self.tmp = arena.scratch / "story"
         for name in ("target", "rw"):
             (self.tmp / name).mkdir(parents=True, exist_ok=True)
 
     def with_ctr(self, ctr: list[str]) -> Side:
         """The same daemon under another ctr."""
-        return Side(self.arena, self.address, ctr, self.image)
+        found = Side(self.arena, self.address, ctr, self.image)
+        found.registry = self.registry
+        return found
 
     def see(self, row: Row) -> Seen:
         """Run the row; raises TimeoutExpired when it does not end."""
@@ -97,7 +105,8 @@ class Side:
         return bool(row.again) and row.again in seen.err
 
     def _run(self, row: Row) -> Seen:
-        words = [word.format(image=self.image, tmp=self.tmp) for word in shlex.split(row.words)]
+        names = {"image": self.image, "tmp": self.tmp, "registry": self.registry}
+        words = [word.format(**names) for word in shlex.split(row.words)]
         common = ["--address", self.address, "--namespace", self.arena.name]
         done = self.arena.run(
             [*self.ctr, *common, *words],
@@ -107,11 +116,15 @@ class Side:
             timeout=_SECONDS,
         )
         out = self._normal("" if row.progress else done.stdout)
+        if row.measured:
+            out = re.sub(r"\d+", "N", out)
         err = self._normal(done.stderr)
         return Seen(done.returncode, out, err)
 
     def _normal(self, text: str) -> str:
         places = {str(self.tmp): "TMP", self.arena.name: "NS", self.address: "ADDRESS"}
+        if self.registry:
+            places[self.registry] = "REGISTRY"
         return normal(text, places, self.image)
 
 
@@ -182,3 +195,14 @@ def _image(arena: Arena) -> Image:
     archive.parent.mkdir()
     archive.write_bytes(busybox())
     return Image.of(archive)
+
+
+@contextmanager
+def registries(place: Path, *served: Side) -> Iterator[None]:
+    """A registry for each side, empty."""
+    with ExitStack() as stack:
+        for number, side in enumerate(served):
+            directory = place / str(number)
+            directory.mkdir()
+            side.registry = stack.enter_context(RegistryServer(directory)).host
+        yield

@@ -17,9 +17,15 @@ pytestmark = [pytest.mark.root, pytest.mark.peer]
 
 
 @pytest.fixture(scope="module", params=CTR_RELEASES)
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Side, Side]]:
-    """Ours and theirs, both with nothing in them yet, under the same ctr."""
-    with sides.pinnaced() as ours, sides.containerd(request.param) as theirs:
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Side, Side]]:
+    """Ours and theirs, both with nothing in them yet, under the same ctr, and each with a registry."""
+    with (
+        sides.pinnaced() as ours,
+        sides.containerd(request.param) as theirs,
+        sides.registries(tmp_path_factory.mktemp("registries"), ours, theirs),
+    ):
         yield ours.with_ctr(theirs.ctr), theirs
 
 

@@ -20,9 +20,13 @@ SERIES = "2.1"
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[tuple[Side, Side]]:
-    """Our ctr with our daemon, and containerd's with containerd."""
-    with sides.pinnaced() as ours, sides.containerd(SERIES) as theirs:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Side, Side]]:
+    """Our ctr with our daemon, and containerd's with containerd, and each with a registry."""
+    with (
+        sides.pinnaced() as ours,
+        sides.containerd(SERIES) as theirs,
+        sides.registries(tmp_path_factory.mktemp("registries"), ours, theirs),
+    ):
         yield ours, theirs
 
 

@@ -85,6 +85,7 @@ class Service:
             work.import_(
                 reader,
                 base_name=prefixes[0].name if prefixes else target.name,
+                index_name=target.name,
                 digests=any(item.add_digest for item in target.extra_references),
                 labels=target.labels,
                 platforms=_platforms(target.platforms),

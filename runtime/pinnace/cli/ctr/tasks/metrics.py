@@ -52,8 +52,24 @@ def decode(metric: Metric) -> Message:
 
 
 def _rows(data: Message) -> Iterator[str]:
-    for name, value in _leaves("", plain(data)):
+    leaves = _of_version_1(data) if isinstance(data, cgroups1.Metrics) else _leaves("", plain(data))
+    for name, value in leaves:
         yield f"{name}\t{value}\t"
+
+
+def _of_version_1(data: cgroups1.Metrics) -> Iterator[tuple[str, object]]:
+    """What containerd's ctr shows of it, by the names of the kernel's files; all of it is in the JSON."""
+    if data.memory is not None:
+        usage = data.memory.usage or cgroups1.MemoryEntry()
+        yield "memory.usage_in_bytes", usage.usage
+        yield "memory.limit_in_bytes", usage.limit
+        yield "memory.stat.cache", data.memory.total_cache
+    if data.cpu is not None and data.cpu.usage is not None:
+        yield "cpuacct.usage", data.cpu.usage.total
+        yield "cpuacct.usage_percpu", f"[{' '.join(map(str, data.cpu.usage.per_cpu))}]"
+    if data.pids is not None:
+        yield "pids.current", data.pids.current
+        yield "pids.limit", data.pids.limit
 
 
 def _leaves(prefix: str, values: dict[str, object]) -> Iterator[tuple[str, object]]:
