@@ -61,7 +61,7 @@ def serve_frame(request: Mapping[str, Any], ready: Callable[[str], None]) -> boo
     True: this process may be the shim of another container. Raises InvalidArgument, and AlreadyExists when a shim listens there.
     """
     place = wanted.parse(request)
-    address = os.path.join(place.state, "shim.sock")
+    address = _address(place.state)
     listener = sockets.listen(address)
     settle(place.state)
     ready(address)
@@ -84,12 +84,17 @@ def settle(state: str) -> None:
     os.close(log)
 
 
+def _address(state: str) -> str:
+    return os.path.join(state, "shim.sock")
+
+
 class Shim:
     """The processes, the connections, and the loop that serves them."""
 
     def __init__(self, place: Wanted, listener: socket.socket) -> None:
         self._wanted = place
         self._listener = listener
+        self._socket = sockets.identity(_address(place.state))
         self._runtime_root = os.path.join(place.state, "runc")
         self._root = Root(os.path.join(place.bundle, "rootfs"))
         self._created = False
@@ -178,14 +183,16 @@ class Shim:
             self._loop.alarm(_LONELY_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        """Nobody came: go, and leave nothing, as nobody knows of us."""
+        """Nobody came: go, and leave nothing, as nobody knows of us. The directory may be another shim's by now."""
         if self._processes or self._connections:
             return
         self._clean()
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self._wanted.state):
-                os.unlink(os.path.join(self._wanted.state, name))
-            os.rmdir(self._wanted.state)
+        state = self._wanted.state
+        with contextlib.suppress(OSError), sockets.alone_in(state):
+            if sockets.identity(_address(state)) == self._socket:
+                for name in os.listdir(state):
+                    os.unlink(os.path.join(state, name))
+                os.rmdir(state)
         self._loop.stop()
 
     # --- the container's life ----------------------------------------------------------------

@@ -17,6 +17,8 @@ MAX_PATH = 106
 """Bytes of a socket's path (unix(7): 108 with the final zero), less one that its making takes."""
 PAUSE_SECONDS = 0.5
 
+Identity = tuple[int, int, int]
+
 
 def listen(path: str) -> socket.socket:
     """Listen on ``path``, mode 0600. A socket that nobody answers any more is replaced.
@@ -30,7 +32,7 @@ def listen(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     mask = os.umask(0o177)
     try:
-        with _alone_in(os.path.dirname(path)):
+        with alone_in(os.path.dirname(path)):
             _remove(f"{path}~")
             _remove_stale(path)
             # Under its name only once it answers: others wait for the name to appear.
@@ -43,6 +45,16 @@ def listen(path: str) -> socket.socket:
     finally:
         os.umask(mask)
     return sock
+
+
+def identity(path: str) -> Identity | None:
+    """What is the same only while ``path`` leads to the same socket; ``None`` when there is nothing."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    # A number may be given again at once; the time of making is another then.
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def accept(listener: socket.socket) -> socket.socket | None:
@@ -62,8 +74,8 @@ def accept(listener: socket.socket) -> socket.socket | None:
 
 
 @contextlib.contextmanager
-def _alone_in(directory: str) -> Iterator[None]:
-    """Between the look at a socket and its replacement nobody else looks (flock(2), which ends with its process)."""
+def alone_in(directory: str) -> Iterator[None]:
+    """Between the look at a socket and its replacement nobody else looks (flock(2), which ends with its process). Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
