@@ -103,10 +103,8 @@ class KeeperShims:
         while True:
             try:
                 sock.connect(self._keeper)
-            except (
-                ConnectionRefusedError,
-                BlockingIOError,
-            ):  # killed, or more wait than it has room for
+            except (ConnectionRefusedError, BlockingIOError):
+                # Killed, or more wait than it has room for.
                 if not self._is_expected or time.monotonic() >= until:
                     self._is_expected = False
                     raise
