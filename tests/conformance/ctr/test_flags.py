@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 
 import pytest
@@ -91,7 +92,7 @@ def test_containerds_shim_is_asked_past_the_daemon(containerd: Daemon) -> None:
 
 
 def test_programs_of_an_image_are_installed(pinnaced: Daemon) -> None:
-    target = pinnaced.arena.scratch / "installed"
+    target = pinnaced.arena.scratch / f"installed-{secrets.token_hex(3)}"
     words = ("install", "--path", str(target), IMAGE)
     assert pinnaced.ctr(*words).returncode == 0
     assert pinnaced.arena.run([target / "bin/busybox", "echo", "runs"]).stdout == "runs\n"

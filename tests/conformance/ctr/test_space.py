@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 import pytest
 
@@ -14,8 +15,8 @@ COPY = "registry.lab/library/copy:1"
 
 @pytest.fixture
 def namespace(daemon: Daemon, request: pytest.FixtureRequest) -> str:
-    """A namespace of this test's own, with the image."""
-    name = f"space-{request.node.originalname.rpartition('_')[2]}"
+    """A namespace of this run's own, with the image."""
+    name = f"space-{request.node.originalname.rpartition('_')[2]}-{secrets.token_hex(3)}"
     archive = str(daemon.arena.scratch / "busybox.tar")
     assert daemon.theirs("--namespace", name, "image", "import", archive).returncode == 0
     return name

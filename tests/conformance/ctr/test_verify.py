@@ -25,10 +25,10 @@ def namespace(daemon: Daemon, request: pytest.FixtureRequest) -> str:
 def spoil(daemon: Daemon, namespace: str) -> Path:
     """Flip a bit of busybox where this namespace's snapshot has it."""
     key = daemon.ctr("-n", namespace, "snapshot", "ls").stdout.splitlines()[1].split()[0]
-    shown = daemon.ctr("-n", namespace, "snapshot", "view", f"look-{namespace}", key)
+    # In one command: nothing refers to a view, and the garbage collector may take it before the next one.
+    shown = daemon.ctr("-n", namespace, "snapshot", "view", "--mounts", f"look-{namespace}", key)
     assert shown.returncode == 0, shown.stderr
-    # mount -t bind SOURCE TARGET -o ...
-    source = daemon.ctr("-n", namespace, "snapshot", "mounts", "/x", f"look-{namespace}").stdout.split()[3]  # fmt: skip
+    source = json.loads(shown.stdout)[0]["Source"]
     daemon.ctr("-n", namespace, "snapshot", "rm", f"look-{namespace}")
     path = Path(source) / "bin/busybox"
     with path.open("r+b") as file:

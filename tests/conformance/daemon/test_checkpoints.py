@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,15 @@ def lab() -> Iterator[Lab]:
         yield world
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_left(lab: Lab) -> Iterator[None]:
+    """Of a run that failed, for the next."""
+    yield
+    for name in ("first", "second"):
+        lab.ctr("tasks", "rm", "-f", name)
+        lab.ctr("containers", "rm", name)
+
+
 def _run(lab: Lab, name: str, *flags: str) -> None:
     # A network namespace takes iptables or nft, which criu locks connections with.
     lab.ok("run", "-d", "--net-host", *flags, IMAGE, name, "sh", "-c", _COUNTS)
@@ -79,17 +89,18 @@ def _end(lab: Lab, name: str) -> None:
 @pytest.mark.parametrize("ctr", ["theirs", "ours", "their-shim"])
 def test_a_container_goes_on_in_another(lab: Lab, ctr: str) -> None:
     run = lab.our_words if ctr == "ours" else lab.words
+    image = f"saved:{ctr}-{secrets.token_hex(3)}"
     shim = str(peer("1.7") / "usr/bin/containerd-shim-runc-v2")
     _run(lab, "first", *(("--runtime", shim) if ctr == "their-shim" else ()))
     made = lab.arena.run(
-        run("containers", "checkpoint", "--rw", "--image", "--task", "first", f"saved:{ctr}"),
+        run("containers", "checkpoint", "--rw", "--image", "--task", "first", image),
         env=lab.environment(),
     )
     assert made.returncode == 0, made.stderr
     until(lambda: lab.status("first") == "RUNNING")
     before = lab.count("first")
     _end(lab, "first")
-    words = run("containers", "restore", "--rw", "--live", "second", f"saved:{ctr}")
+    words = run("containers", "restore", "--rw", "--live", "second", image)
     restored = lab.arena.start(words, log="restore", env=lab.environment())
     until(lambda: lab.status("second") == "RUNNING", 30)
     until(lambda: lab.count("second") > before)

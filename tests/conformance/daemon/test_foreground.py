@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ class Command:
     """Our ctr in the foreground, its output in a file."""
 
     def __init__(self, world: World, name: str, *words: str) -> None:
-        self._log = world.arena.scratch / f"{name}.out"
+        self._log = world.arena.scratch / f"{name}-{secrets.token_hex(3)}.out"
         ours = [sys.executable, "-m", "pinnace.cli.main", "ctr", "--address", ADDRESS, "--namespace", world.namespace]  # fmt: skip
         self.process = world.arena.start(
             [*ours, *words], log=self._log.name, env=world.environment()
@@ -53,6 +54,14 @@ class Command:
         pattern = f"[c]tr --address .* {self._name} sh"
         done = self._world.arena.run(["pkill", f"-{number}", "-f", pattern])
         assert done.returncode == 0
+
+
+@pytest.fixture(autouse=True)
+def _daemon_runs(world: World) -> Iterator[None]:
+    """Whatever the test before has left."""
+    yield
+    if world.arena.run(world.words("version")).returncode:
+        world.start()
 
 
 def _until(holds: Callable[[], bool], what: str) -> None:
@@ -82,7 +91,7 @@ def test_it_goes_on_with_the_next_daemon(world: World, end: str) -> None:
 def test_what_happens_without_a_daemon_is_told_afterwards(world: World) -> None:
     """Its end, in one case of its own accord, in the other because of a signal that came meanwhile."""
     script = "echo here; while [ ! -e /tmp/end ]; do sleep 0.1; done; exit 7"
-    place = world.arena.scratch / "seen"
+    place = world.arena.scratch / f"seen-{secrets.token_hex(3)}"
     place.mkdir()
     mount = f"type=bind,src={place},dst=/tmp,options=rbind:rw"
     ends = Command(world, "ends", "run", "--rm", "--mount", mount, IMAGE, "ends", "sh", "-c", script)  # fmt: skip

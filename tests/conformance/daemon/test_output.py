@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 
 from tests.conformance.ctr.daemons import IMAGE
@@ -38,7 +40,7 @@ def test_a_container_that_nobody_reads_goes_on(tasks: World) -> None:
 
 
 def test_a_log_has_everything(tasks: World) -> None:
-    log = tasks.arena.scratch / "burst.log"
+    log = tasks.arena.scratch / f"burst-{secrets.token_hex(3)}.log"
     tasks.ok("run", "-d", "--log-uri", f"file://{log}", IMAGE, "loud", "sh", "-c", _BURST)
     until(lambda: tasks.status("loud") == "STOPPED")
     tasks.ok("tasks", "rm", "loud")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shlex
 import signal
 import time
@@ -117,7 +118,7 @@ def test_a_program_that_is_not_there(tasks: World) -> None:
 
 
 def test_events_of_a_run(tasks: World) -> None:
-    log = f"run-events-{tasks.series}.log"
+    log = f"run-events-{tasks.series}-{secrets.token_hex(3)}.log"
     watching = tasks.arena.start(tasks.words("events"), log=log)
     time.sleep(0.5)
     tasks.ok("run", "--rm", IMAGE, "seen", "true")

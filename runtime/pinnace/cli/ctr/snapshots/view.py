@@ -8,7 +8,6 @@ from pinnace.api.schema.snapshots import Snapshots, ViewSnapshotRequest
 from pinnace.cli.client import Client
 from pinnace.cli.ctr.flags import SNAPSHOTTER_FLAG
 from pinnace.cli.ctr.snapshots.mounting import print_commands, print_json
-from pinnace.cli.ctr.snapshots.roots import kept
 from pinnace.cli.options import Flag, switch, text
 from pinnace.errors import InvalidArgument
 
@@ -31,7 +30,6 @@ def run(call: Call) -> int:
         snapshotter=call.text("snapshotter"),
         key=key,
         parent="".join(call.args[1:]),
-        labels=kept(),
     )
     with Client.of(call) as client:
         mounts = client.call(Snapshots.view, request).mounts
