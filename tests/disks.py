@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pinnace.linux import mount
-from pinnace.linux.kernel import KERNEL
+from pinnace.linux.kernel import CLONE_FS, KERNEL
 from toolkit import debian_program
 
 _SUITE = "trixie"
@@ -38,6 +38,7 @@ def own_mounts() -> Iterator[None]:
         mount.mount("none", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         yield
     finally:
+        KERNEL.unshare(CLONE_FS)  # a thread begun inside, and not ended, would else be taken along: EINVAL
         KERNEL.setns(before, _NEW_MOUNTS)
         os.close(before)
         os.chdir(folder)
