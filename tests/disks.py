@@ -38,7 +38,8 @@ def own_mounts() -> Iterator[None]:
         mount.mount("none", "/", "", mount.MS_REC | mount.MS_PRIVATE)
         yield
     finally:
-        KERNEL.unshare(CLONE_FS)  # a thread begun inside, and not ended, would else be taken along: EINVAL
+        # A thread that began inside, and has not ended, would else be taken along: EINVAL.
+        KERNEL.unshare(CLONE_FS)
         KERNEL.setns(before, _NEW_MOUNTS)
         os.close(before)
         os.chdir(folder)

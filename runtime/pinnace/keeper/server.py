@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +39,6 @@ _LEARN_SECONDS = 1.0
 """What a command wanted is imported after so long at the latest, however busy the keeper is."""
 _SPARE_SECONDS = 30.0
 """How long after a command there is a spare for the next one: its 4 MB are not held while nobody comes."""
-_CREDENTIALS = struct.Struct("3i")
 # What a launcher passes on, and SIGSTOP for Ctrl-Z.
 _ALLOWED = frozenset(
     (
@@ -192,8 +190,7 @@ class Keeper:
         if connection is None:
             return
         connection.setblocking(False)
-        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        _, uid, _ = _CREDENTIALS.unpack(peer)
+        uid = sockets.peer_uid(connection)
         session = _Session(connection)
         if uid not in (0, os.geteuid()) or len(self._sessions) >= _MAX_SESSIONS:
             session.say(_error(PermissionDenied("the keeper works for root only")))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -510,7 +509,7 @@ class Shim:
             return
         if sock is None:
             return
-        if _peer_uid(sock) not in (0, os.geteuid()):
+        if sockets.peer_uid(sock) not in (0, os.geteuid()):
             sock.close()
             return
         self._connect(sock)
@@ -577,13 +576,6 @@ class Shim:
 
 def _error(number: object, status: int, message: str) -> dict[str, Any]:
     return {"id": number, "error": {"status": status, "message": message}}
-
-
-def _peer_uid(sock: socket.socket) -> int:
-    """Who is at the other end, as the kernel saw it connect (SO_PEERCRED)."""
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", credentials)[1]
-    return uid
 
 
 def wake(words: list[str]) -> None:

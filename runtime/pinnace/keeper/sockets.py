@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 from pinnace.errors import SHORTAGES, AlreadyExists, InvalidArgument, from_os
@@ -18,6 +19,8 @@ MAX_PATH = 106
 PAUSE_SECONDS = 0.5
 
 Identity = tuple[int, int, int]
+_CREDENTIALS = struct.Struct("3i")
+"""Process, user and group (struct ucred)."""
 
 
 def listen(path: str) -> socket.socket:
@@ -71,6 +74,13 @@ def accept(listener: socket.socket) -> socket.socket | None:
         if problem.errno in SHORTAGES:
             raise from_os(problem, "accept a connection") from None
         return None
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Who is at the other end, as the kernel saw it connect (unix(7), SO_PEERCRED)."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(raw)[1]
+    return uid
 
 
 @contextlib.contextmanager
