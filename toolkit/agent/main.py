@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import struct
 import sys
 import zlib
@@ -43,12 +44,29 @@ class Agent:
         self._arrived = Arrived(system, {})
 
     def emit(self, event: str, **content: Any) -> None:
+        self._still_there()
         line = json.dumps({"event": event, **self._system.masked(content)}) + "\n"
         self._writing.write(line.encode())
         self._writing.flush()
 
+    def _still_there(self) -> None:
+        """Raises :class:`BrokenPipeError` when the laptop went away.
+
+        Writing alone tells this late: sudo and sshd take a few lines more, and each is a change.
+        """
+        poll = select.poll()
+        poll.register(self._reading, select.POLLRDHUP)  # and POLLHUP, which a pipe has
+        if poll.poll(0):
+            raise BrokenPipeError
+
     def run(self) -> int:
         """Exit status: 0 done, 1 an error was told, 3 the laptop went away."""
+        try:
+            return self._converse()
+        except (EOFError, BrokenPipeError):
+            return 3
+
+    def _converse(self) -> int:
         try:
             self.emit("hello", facts=facts.gather(self._system))
             message = self._frame()
@@ -57,8 +75,8 @@ class Agent:
         except AgentError as problem:
             self.emit("error", message=problem.message, hint=problem.hint)
             return 1
-        except (EOFError, BrokenPipeError):
-            return 3
+        except BrokenPipeError:
+            raise
         except OSError as problem:
             self.emit("error", message=from_os(problem).message, hint="")
             return 1
