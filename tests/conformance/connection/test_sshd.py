@@ -268,7 +268,8 @@ def test_a_connection_that_breaks_leaves_what_the_next_run_finishes(board: Sshd,
     """It breaks while apt-get works: what was done stays done, what comes after is not begun."""
     trusted = known(home, f"[127.0.0.1]:{board.port} {board.host_key}")
     password = SudoPassword(known=PASSWORD)
-    apt = "#!/bin/sh\\nuntil [ -e /run/go ]; do sleep 0.05; done\\n"
+    # sshd and sudo need a moment to hand on that nobody is there any more.
+    apt = "#!/bin/sh\\nuntil [ -e /run/go ]; do sleep 0.05; done; sleep 1\\n"
     board.sh(f"printf '{apt}' >/usr/local/bin/apt-get; chmod +x /usr/local/bin/apt-get")
     files = [File(path=f"/srv/cut/{number:02}", source=b"x" * 10000) for number in range(20)]
     wanted: list[Resource] = [*files[:10], Package(names=("pinnace-no-such",)), *files[10:]]
