@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ pytest_plugins = ["toolkit.pytest_boards.plugin"]
 
 HERE = Path(__file__).parent
 THIS_MACHINE = "this machine"
+FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure() -> None:
@@ -32,6 +33,22 @@ def pytest_configure() -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root: run ./inv test as root or with sudo")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:  # fmt: skip
+    made = yield
+    item.stash[FAILED] = made.failed or item.stash.get(FAILED, False)
+    return made
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """After a failure its module's fixtures end too: what it left in them would fail it again, or the next."""
+    module = item.getparent(pytest.Module)
+    if item.stash.get(FAILED, False) and module is not None:
+        item.stash[FAILED] = False
+        item.session._setupstate.teardown_exact(module.parent)  # type: ignore[arg-type]
 
 
 @pytest.hookimpl(trylast=True)
