@@ -5,5 +5,5 @@ Each benchmark is a module with ``run() -> list[Result]``; :mod:`benchmarks.harn
 
 from __future__ import annotations
 
-NAMES = ("boards", "daemon", "fleet", "images", "runc")
+NAMES = ("boards", "daemon", "fleet", "idle", "images", "runc")
 """The benchmarks there are; each is a module of this package."""
