@@ -44,9 +44,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """After a failure its module's fixtures end too: what it left in them would fail it again, or the next."""
+    """Before a test that failed is run again its module's fixtures end too: what it left there would fail it again."""
+    again = getattr(item, "execution_count", 1) <= (item.config.getoption("reruns") or 0)
     module = item.getparent(pytest.Module)
-    if item.stash.get(FAILED, False) and module is not None:
+    if item.stash.get(FAILED, False) and again and module is not None:
         item.stash[FAILED] = False
         item.session._setupstate.teardown_exact(module.parent)  # type: ignore[arg-type]
 
