@@ -28,12 +28,22 @@ def unpack(archive: tarfile.TarFile, target: str) -> None:
 def renew(place: str, row: str) -> str:
     """The bundle of a row, as if nothing had run in it."""
     bundle = f"{place}/bundle"
+    unmount_below(bundle)
     shutil.rmtree(bundle, ignore_errors=True)
     with tarfile.open(f"{place}/rows/{row}.tar") as archive:
         unpack(archive, bundle)
     for name in os.listdir(f"{place}/programs"):
         os.link(f"{place}/programs/{name}", f"{bundle}/rootfs/bin/{name}")
     return bundle
+
+
+def unmount_below(folder: str) -> None:
+    """What a container without a mount namespace mounted is the board's, and there until it is taken away."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        targets = [line.split()[4] for line in file]
+    for target in reversed(targets):
+        if target.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", target], check=True)
 
 
 def call(
