@@ -134,6 +134,7 @@ class Ansible(Tool):
         return {
             "PYTHONPATH": str(self.path),
             "ANSIBLE_FORKS": str(PARALLEL),
+            "ANSIBLE_TIMEOUT": "120",  # 25 logins at once take two processors longer than its 10 s
             "ANSIBLE_PIPELINING": "true",
             "ANSIBLE_SSH_ARGS": f"-C -o ControlMaster=auto -o ControlPersist=60s {known}",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.job.home / "cp"),
