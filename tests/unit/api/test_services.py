@@ -406,12 +406,12 @@ def test_a_checkpoint_goes_to_the_shim_and_into_content(world: World) -> None:
 
 
 def test_events_arrive_in_order_and_as_messages(world: World) -> None:
+    listening = len(world.daemon.events._subscriptions)  # the daemon's own parts
     with world.channel.stream(
         eventservice.Events.subscribe, eventservice.SubscribeRequest(filters=["namespace==default"])
     ) as call:
-        # The subscription begins with the call; its first event shows that it has begun.
         marker = eventservice.PublishRequest(topic="/test/marker", event=Any(type_url="t"))
-        while not world.daemon.events._subscriptions:
+        while len(world.daemon.events._subscriptions) == listening:
             world.call(version.Version.version, Empty())
         world.call(eventservice.Events.publish, marker)
         world.create_container("c1")
