@@ -32,6 +32,7 @@ _SEEN = (
 _MAY_DIFFER = re.compile(
     r"/sys/fs/cgroup/unified|^HOME="
     r"|^/null /(proc|sys)/"  # hidden behind the host's null device, read-only, in place of the container's own
+    r"|^/(null|zero|full|random|urandom|tty) /dev/"  # bound from the host where making one is not permitted
 )
 """Without these a container is as safe and as usable as with them."""
 
