@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import stacks
 from benchmarks.harness import Result, median
 from toolkit import boards, console
 from toolkit.boards.board import Board
@@ -33,16 +34,6 @@ KINDS = "sys-armv6l"
 ROUNDS = 3
 _READY_SECONDS, _IDLE_SECONDS = 10.0, 40.0
 _PEER = "/opt/peer"
-_CONFIG = f"""\
-version = 2
-root = "{_PEER}/root"
-state = "/run/peer"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
-[grpc]
-address = "/run/peer/peer.sock"
-[ttrpc]
-address = "/run/peer/peer.sock.ttrpc"
-"""
 _START_PEER = f"""set -e
 systemd-run --quiet --unit=peer {_PEER}/containerd --config {_PEER}/config.toml
 for second in $(seq 120); do
@@ -120,9 +111,10 @@ def _peer(board: Board) -> bytes:
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name in ("containerd", "ctr"):
             archive.add(tree / "usr/bin" / name, name)
+        config = stacks.PEER_CONFIG.format(root=f"{_PEER}/root").encode()
         entry = tarfile.TarInfo("config.toml")
-        entry.size = len(_CONFIG)
-        archive.addfile(entry, io.BytesIO(_CONFIG.encode()))
+        entry.size = len(config)
+        archive.addfile(entry, io.BytesIO(config))
     return packed.getvalue()
 
 

@@ -47,7 +47,7 @@ address = "/run/pinnace/pinnace.sock"
 [plugins."io.pinnace.keeper"]
 address = "/run/pinnace/keeper.sock"
 """
-_PEER_CONFIG = """\
+PEER_CONFIG = """\
 version = 2
 root = "{root}"
 state = "/run/peer"
@@ -101,7 +101,7 @@ def _start_ours(arena: Arena, release: Path) -> Stack:
 
 def _start_peer(arena: Arena, root: Path, runc: Path) -> Stack:
     config = arena.scratch / "peer.toml"
-    config.write_text(_PEER_CONFIG.format(root=arena.scratch / "peer"))
+    config.write_text(PEER_CONFIG.format(root=arena.scratch / "peer"))
     path = f"{root}/usr/bin:{runc}/usr/sbin:{os.environ['PATH']}"
     arena.start(
         [root / "usr/bin/containerd", "--config", config],
