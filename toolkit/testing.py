@@ -22,8 +22,8 @@ BOARDS = ("emu-armv6l", "sys-arm64")
 """The boards of every full run: one of each tier, the weakest processor and the truest machine among them."""
 
 _FAST = ["tests/unit", "tests/property"]
-_AGAIN = ["--reruns", "2", "-rR"]
-"""What fails beside real peers is run up to twice more, and told; what is fast is also certain, and gets one chance."""
+_AGAIN = ["--reruns", "1", "-rR"]
+"""What fails beside real peers is run once more, and told; what is fast is also certain, and gets one chance."""
 _PACKAGES = [
     "debian-archive-keyring",
     "e2fsprogs",
