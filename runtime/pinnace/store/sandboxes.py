@@ -51,9 +51,6 @@ class SandboxStore(Table[Sandbox]):
             self.replace(namespace, new)
         return new
 
-    def missing(self, namespace: str, key: str) -> str:
-        return f'bucket "{key}" not found'
-
     def encode(self, record: Sandbox) -> dict[str, Any]:
         return {
             "id": record.id,
