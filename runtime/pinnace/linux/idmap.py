@@ -82,12 +82,19 @@ def apply(tree: int, namespace: int, *, recursive: bool) -> None:
 
     Raises OSError: EINVAL where the file system cannot be shown so.
     """
-    attributes = struct.pack("=4Q", _ATTR_IDMAP, 0, 0, namespace)
+    _set(tree, (_ATTR_IDMAP, 0, 0, namespace), recursive=recursive)
+
+
+def propagate(tree: int, propagation: int) -> None:
+    """Give every mount in ``tree`` a propagation: MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE. Raises OSError."""
+    _set(tree, (0, 0, propagation, 0), recursive=True)
+
+
+def _set(tree: int, attributes: tuple[int, int, int, int], *, recursive: bool) -> None:
+    """mount_setattr(2), of ``struct mount_attr``: set, clear, propagation, user namespace."""
+    packed = ctypes.create_string_buffer(struct.pack("=4Q", *attributes), 32)
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
-    libc.syscall(
-        "mount_setattr", libc.SYS_MOUNT_SETATTR, tree, "", flags,
-        ctypes.create_string_buffer(attributes, 32), 32,
-    )  # fmt: skip
+    libc.syscall("mount_setattr", libc.SYS_MOUNT_SETATTR, tree, "", flags, packed, 32)
 
 
 def attach(tree: int, place: int) -> None:

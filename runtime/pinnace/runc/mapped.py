@@ -12,6 +12,7 @@ from typing import Any
 from pinnace.errors import Error, InvalidArgument
 from pinnace.linux.kernel import Kernel
 from pinnace.linux.mount import MS_BIND, MS_REC, parse_options
+from pinnace.runc import propagation
 
 WORDS = ("idmap", "ridmap")
 
@@ -79,6 +80,8 @@ def _open_tree(kernel: Kernel, spec: dict[str, Any], item: dict[str, Any], bundl
             tree = idmap.open_tree(source, recursive=bool(parsed.flags & MS_REC))
             try:
                 idmap.apply(tree, namespace, recursive="ridmap" in (item.get("options") or ()))
+                # Made outside, it is a peer of the host's mount: what is mounted in it would be mounted there.
+                idmap.propagate(tree, propagation.of_host(spec))
             except BaseException:
                 os.close(tree)
                 raise

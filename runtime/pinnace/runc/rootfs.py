@@ -19,7 +19,7 @@ from pinnace.linux import mountinfo, procfs, resolve
 from pinnace.linux.cgroups import Cgroup
 from pinnace.linux.kernel import Kernel
 from pinnace.linux.mount import MountOptions, parse_options
-from pinnace.runc import copyup, devices, mapped
+from pinnace.runc import copyup, devices, mapped, propagation
 from pinnace.runc.cgroupfs import mount_cgroups
 from pinnace.runc.labels import mount_data
 from pinnace.runc.paths import Root, descriptor
@@ -30,11 +30,7 @@ _BIND = mnt.MS_BIND | mnt.MS_REC
 
 def prepare(kernel: Kernel, spec: dict[str, Any], bundle: str) -> Root:
     """Cut the mount namespace off from the host's and make the root a mount point."""
-    linux = spec.get("linux") or {}
-    propagation = linux.get("rootfsPropagation") or "rslave"
-    if propagation not in mnt.PROPAGATION:
-        raise InvalidArgument(f"linux.rootfsPropagation {propagation!r} is not known")
-    kernel.mount("", "/", "", mnt.PROPAGATION[propagation] | mnt.MS_REC)
+    kernel.mount("", "/", "", propagation.of_host(spec) | mnt.MS_REC)
     path = os.path.realpath(os.path.join(bundle, spec["root"]["path"]))
     if not os.path.isdir(path):
         raise Error(f"root file system {path} is not a directory")
@@ -193,8 +189,8 @@ def remount_bind(kernel: Kernel, place: str, flags: int) -> None:
 
 
 def _set_propagation(kernel: Kernel, place: str, parsed: MountOptions) -> None:
-    for propagation in parsed.propagation:
-        kernel.mount("", place, "", propagation)
+    for flag in parsed.propagation:
+        kernel.mount("", place, "", flag)
     if any(parsed.recursive):
         kernel.mount_setattr(place, *parsed.recursive)
 

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,35 @@ def test_dev_links_of_the_image_reach_nothing_outside(box: Box, host: Path) -> N
     with pytest.raises(Error, match="dangling symlink"):
         box.create("true")
     assert os.listdir(host) == ["secret"]
+
+
+@pytest.fixture
+def shared_volume(volume: Path) -> Iterator[Path]:
+    """A volume on a shared mount, as every mount of a machine with systemd is."""
+    subprocess.run(["mount", "--bind", volume, volume], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", volume], check=True)
+        yield volume
+    finally:
+        subprocess.run(["umount", "--recursive", volume], check=True)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_is_mounted_in_a_volume_stays_inside(
+    box: Box, shared_volume: Path, mapped: bool
+) -> None:
+    """A mount with shifted owners is a copy of the host's, made outside: that must not be its peer."""
+    (shared_volume / "inner").mkdir()
+    _bind(box, shared_volume, "/volume", "bind")
+    if mapped:
+        ids = [{"containerID": 0, "hostID": 1000, "size": 1000}]
+        box.spec["mounts"][-1] |= {"uidMappings": ids, "gidMappings": ids}
+    for kind in ("bounding", "effective", "permitted"):
+        box.spec["process"]["capabilities"][kind] = ["CAP_SYS_ADMIN"]
+    box.background("sleep", "100")
+    assert box.exec("mount", "-t", "tmpfs", "none", "/volume/inner").status == 0
+    assert "tmpfs" in box.exec("grep", "/volume/inner", "/proc/1/mountinfo").output
+    assert str(shared_volume / "inner") not in Path("/proc/self/mountinfo").read_text()
 
 
 @pytest.mark.parametrize("lowest", [3, 20, 100])
