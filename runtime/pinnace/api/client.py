@@ -6,7 +6,7 @@
         for response in call: ...
 
 Errors are those of ``pinnace.errors``: the daemon's status becomes the class, ``Unavailable`` says
-that there is no daemon. A channel may be used from several threads.
+that there is no daemon. A channel may be used from several threads, but not from a signal's handler.
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ class Channel:
     def _connected(self) -> Connection:
         with self._lock:
             connection = self._connection
+            if connection is not None:
+                connection.catch_up()
             if connection is None or connection.closed or connection.draining:
                 connection = self._connection = self._connect()
             return connection
@@ -147,7 +149,6 @@ class Channel:
             connection.start()
         except frames.StreamClosed as problem:
             raise errors.Unavailable(f"{self.address}: {problem.reason}") from None
-        threading.Thread(target=connection.run, name="grpc-client", daemon=True).start()
         return connection
 
 
@@ -208,6 +209,15 @@ class Call(Generic[Request, Response]):
                 raise errors.Error(f"{self._method.path} gave no response")
             self.receive()  # the status behind the response
             return response
+
+    def fileno(self) -> int:
+        """What poll(2) can wait for beside other things: when it is readable, ``arrived`` may be true."""
+        return self._stream.connection.fileno()
+
+    def arrived(self) -> bool:
+        """Whether the call has ended, so that nothing of it has to be waited for."""
+        self._stream.connection.catch_up()
+        return self._stream.ended or self._stream.error is not None
 
     def cancel(self) -> None:
         """End the call at once; nothing happens when it has ended."""

@@ -1,8 +1,10 @@
 """HTTP/2 over a socket, both sides: frames, flow control and the life of streams (RFC 9113).
 
-One thread per connection reads (``Connection.run``) and never waits for a writer; any number of
-threads write and read messages of their streams. What a peer can make us hold is bounded: frame
-size, header blocks, unread bytes per stream (its window), streams, answers to control frames.
+One thread per connection reads and never waits for a writer; any number of threads write and read
+messages of their streams. A server has a thread for that (``Connection.run``). A client has none: of
+the threads that wait for something one reads for all (``Connection.wait_for``), so that a command with
+one thread never changes to another. What a peer can make us hold is bounded: frame size, header
+blocks, unread bytes per stream (its window), streams, answers to control frames.
 
 Lock order: ``lock`` guards state and is never held while writing; ``_write_lock`` keeps frames
 whole. The reader only tries the write lock: what it could not send, the present writer sends
@@ -16,6 +18,7 @@ import contextlib
 import select
 import struct
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -122,14 +125,86 @@ class Connection:
         self._transmit((b"" if self._on_stream else PREFACE) + opening)
 
     def run(self) -> None:
-        """Read until the connection ends, whoever ends it; then every stream has an error."""
-        reason = "the connection was closed"
+        """Server: read until the connection ends, whoever ends it; then every stream has an error."""
         self._reader = threading.get_ident()
+        if self._step(self._read_preface):
+            while self._step(self._read_frames):
+                pass
+
+    def wait_for(
+        self, stream: Stream, ready: Callable[[], object], deadline: float | None = None
+    ) -> None:
+        """Wait until ``ready()``; ``lock`` is held by the caller, and let go meanwhile.
+
+        Raises ``StreamClosed`` when the connection has ended, ``TimeoutError``.
+        """
+        while not ready():
+            if self.closed:
+                raise self.closed
+            if self._on_stream is not None or self._reader:
+                stream.wait(deadline)
+                continue
+            self._reader = threading.get_ident()
+            self.lock.release()
+            try:
+                self._read_until(ready, deadline)
+            finally:
+                self.lock.acquire()
+                self._let_others_read()
+
+    def fileno(self) -> int:
+        """The socket, for poll(2)."""
+        return self._socket.fileno()
+
+    def catch_up(self) -> None:
+        """Client: read what has arrived while nobody waited, such as the end of the connection."""
+        with self.lock:
+            if self._reader or self.closed:
+                return
+            self._reader = threading.get_ident()
         try:
-            if self._on_stream is not None:
-                self._read_preface()
-            while self._fill():
-                self._parse()
+            while self._is_readable(0) and self._step(self._read_frames):
+                pass
+        finally:
+            with self.lock:
+                self._let_others_read()
+
+    def _read_until(self, ready: Callable[[], object], deadline: float | None) -> None:
+        while True:
+            if deadline is not None:
+                self._await_bytes(deadline)
+            if not self._step(self._read_frames):
+                return
+            with self.lock:
+                if ready():
+                    return
+
+    def _await_bytes(self, deadline: float) -> None:
+        while (left := deadline - time.monotonic()) > 0:
+            if self._is_readable(min(left, _LONGEST_POLL)):
+                return
+        raise TimeoutError
+
+    def _is_readable(self, seconds: float) -> bool:
+        """Whether the next read does not wait; also when the connection has ended."""
+        poll = select.poll()
+        try:
+            poll.register(self._socket, select.POLLIN)
+        except ValueError:  # closed meanwhile
+            return True
+        return bool(poll.poll(seconds * 1000))
+
+    def _let_others_read(self) -> None:
+        self._reader = 0
+        for stream in self.streams.values():
+            stream.changed.notify_all()
+
+    def _step(self, read: Callable[[], bool]) -> bool:
+        """Read something; False after the end of the connection, which is closed then."""
+        reason = "the connection was closed"
+        try:
+            if read():
+                return True
         except ProtocolError as problem:
             reason = str(problem)
             self._control(frame(GOAWAY, 0, 0, struct.pack("!II", self._last_peer, problem.code)))
@@ -140,6 +215,7 @@ class Connection:
         except OSError as problem:
             reason = problem.strerror or str(problem)
         self.close(reason)
+        return False
 
     def close(self, reason: str = "the connection was closed") -> None:
         """End the connection and every stream on it."""
@@ -305,7 +381,13 @@ class Connection:
         self._buffer += data
         return bool(data)
 
-    def _read_preface(self) -> None:
+    def _read_frames(self) -> bool:
+        if not self._fill():
+            return False
+        self._parse()
+        return True
+
+    def _read_preface(self) -> bool:
         while len(self._buffer) < len(PREFACE):
             if not PREFACE.startswith(self._buffer) or not self._fill():
                 raise ProtocolError(PROTOCOL_ERROR, "the peer does not speak HTTP/2")
@@ -313,6 +395,7 @@ class Connection:
             raise ProtocolError(PROTOCOL_ERROR, "the peer does not speak HTTP/2")
         del self._buffer[: len(PREFACE)]
         self._parse()
+        return True
 
     def _parse(self) -> None:
         buffer, position = self._buffer, 0
@@ -535,6 +618,8 @@ class Connection:
         raise ProtocolError(PROTOCOL_ERROR, "a push was not allowed")
 
 
+_LONGEST_POLL = 3600.0
+"""Seconds; poll(2) takes at most 24 days."""
 _DONTWAIT = 0x40  # MSG_DONTWAIT, without importing socket here
 
 

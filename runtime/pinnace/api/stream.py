@@ -52,17 +52,14 @@ class Stream:
     def wait_headers(self, deadline: float | None = None) -> list[Header]:
         """The peer's first headers. Raises ``StreamClosed``, ``TimeoutError``."""
         with self.changed:
-            while self.headers is None:
-                self._check()
-                self._wait(deadline)
+            self._wait_for(lambda: self.headers is not None, deadline)
+            assert self.headers is not None
             return self.headers
 
     def read(self, deadline: float | None = None) -> bytes:
         """The next bytes, empty at the end. Raises ``StreamClosed``, ``TimeoutError``."""
         with self.changed:
-            while not self.chunks and not self.ended:
-                self._check()
-                self._wait(deadline)
+            self._wait_for(lambda: self.chunks or self.ended, deadline)
             if not self.chunks:
                 return b""
             chunk = self.chunks.popleft()
@@ -117,13 +114,11 @@ class Stream:
         """Take up to ``wanted`` bytes (0 is free) from both windows."""
         connection = self.connection
         with self.changed:
-            while True:
-                self._check()
-                size = min(wanted, self.send_window, connection.send_window, connection.peer_frame)
-                if size > 0 or not wanted:
-                    break
-                self._wait(deadline)
-            size = max(size, 0) if wanted else 0
+            self._check()
+            if wanted:
+                self._wait_for(lambda: min(self.send_window, connection.send_window) > 0, deadline)
+            size = min(wanted, self.send_window, connection.send_window, connection.peer_frame)
+            size = max(size, 0)
             self.send_window -= size
             connection.send_window -= size
             return size
@@ -136,7 +131,15 @@ class Stream:
         if self.error is not None:
             raise self.error
 
-    def _wait(self, deadline: float | None) -> None:
+    def _wait_for(self, ready: Callable[[], object], deadline: float | None) -> None:
+        """Raises ``StreamClosed`` when the stream has ended before, ``TimeoutError``."""
+        if not ready():
+            self.connection.wait_for(self, lambda: ready() or self.error is not None, deadline)
+            if not ready():
+                self._check()
+
+    def wait(self, deadline: float | None) -> None:
+        """Wait for a change, or a while; ``changed`` is held. Raises ``TimeoutError``."""
         if deadline is None:
             self.changed.wait()
             return

@@ -139,8 +139,10 @@ class Process:
 
     def wait(self) -> int:
         """Block until it has ended; its exit status."""
-        request = tasks_api.WaitRequest(container_id=self.container_id, exec_id=self.exec_id)
-        return self.client.call(Tasks.wait, request).exit_status
+        return self.client.call(Tasks.wait, self._wait_request()).exit_status
+
+    def _wait_request(self) -> tasks_api.WaitRequest:
+        return tasks_api.WaitRequest(container_id=self.container_id, exec_id=self.exec_id)
 
     def kill(self, number: int, *, everyone: bool = False) -> None:
         self.client.call(
@@ -213,7 +215,9 @@ class Process:
             **({"watched": _TTY_SIGNALS} if raw else {}),
         )
         with raw or nullcontext():
-            pump.watch(self.wait_through_restarts)
+            pump.watch(
+                self.client.begin(Tasks.wait, self._wait_request()), self.wait_through_restarts
+            )
             if start:
                 self.start()
             if raw:

@@ -1,8 +1,8 @@
 """A process's standard streams, carried over FIFOs between it and this command's own.
 
 The command makes the FIFOs and keeps its ends; the shim opens the others (their paths travel in
-Tasks.Create and Tasks.Exec). One thread moves the bytes; signals and the process's end arrive through pipes,
-so that nothing has to be interrupted.
+Tasks.Create and Tasks.Exec). One thread moves the bytes; signals and the process's end arrive at descriptors
+too, so that nothing has to be interrupted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pinnace.errors import Error
+from pinnace.errors import Error, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pinnace.api.client import Call
+    from pinnace.api.schema.tasks import WaitResponse
+
+    Awaited = Call[Any, WaitResponse]
 
 FIFO_DIRECTORY = "/run/containerd/fifo"
 _CHUNK = 65536
@@ -145,6 +154,9 @@ class Pump:
         self._pending = b""
         self._signals = self._catch(watched)
         self._ended, self._end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._end_call: Awaited | None = None
+        self._end_socket = -1
+        self._wait: Callable[[], int] = lambda: 0
         self._result: list[int | Error] = []
         for path, target in ((streams.stdout, 1), (streams.stderr, 2)):
             fd = streams.fd(path)
@@ -163,30 +175,49 @@ class Pump:
                 signal.signal(number, _noted)
         return reader
 
-    def watch(self, wait: Callable[[], int]) -> None:
-        """Have ``wait`` (which blocks until the process has ended and gives its status) running
-        beside; start this before the process so that its end cannot be missed."""
+    def watch(self, end: Awaited, wait: Callable[[], int]) -> None:
+        """Have the answer to ``end`` tell of the process's end; begin that before the process, so that it is not missed.
 
-        def waiting() -> None:
-            try:
-                self._result.append(wait())
-            except Error as problem:
-                self._result.append(problem)
-            os.write(self._end, b".")
-
-        threading.Thread(target=waiting, daemon=True).start()
+        When the daemon goes away meanwhile, ``wait`` (which blocks and gives the status) runs in a thread.
+        """
+        self._end_call, self._wait = end, wait
+        self._end_socket = end.fileno()
+        self._poll.register(self._end_socket, select.POLLIN)
 
     def run(self) -> int:
         """Move bytes until the process has ended; returns its exit status."""
         if self._streams.fd(self._streams.stdin) >= 0:
             self._poll.register(0, select.POLLIN)
+        self._take_end()
         while not self._result:
             for fd, events in self._poll.poll():
                 self._handle(fd, events)
+            # Any call may have read that answer with its own.
+            self._take_end()
         result = self._result[0]
         if isinstance(result, Error):
             raise result
         return result
+
+    def _take_end(self) -> None:
+        end = self._end_call
+        if end is None or not end.arrived():
+            return
+        self._end_call = None
+        self._forget(self._end_socket)
+        try:
+            self._result.append(end.result().exit_status)
+        except Unavailable:
+            threading.Thread(target=self._wait_beside, daemon=True).start()
+        except Error as problem:
+            self._result.append(problem)
+
+    def _wait_beside(self) -> None:
+        try:
+            self._result.append(self._wait())
+        except Error as problem:
+            self._result.append(problem)
+        os.write(self._end, b".")
 
     def drain(self) -> None:
         """Write out what the process left in its streams, once the shim has closed them."""

@@ -228,6 +228,67 @@ def test_closing_the_connection_cancels_its_calls(running: Running) -> None:
     assert running.service.cancelled.wait(5)
 
 
+def test_who_waits_reads_for_all_and_another_takes_over(running: Running) -> None:
+    with running.channel() as channel:
+        late: list[str] = []
+        waiting = channel.stream(Echo.wait, Empty())
+        taker = threading.Thread(target=lambda: late.append(waiting.result().type_url))
+        taker.start()
+        assert running.service.entered.wait(5)
+        answers: list[str] = []
+
+        def calls(name: str) -> None:
+            with pytest.raises(errors.DeadlineExceeded):
+                channel.stream(Echo.both, timeout=0.05).receive()
+            answers.extend(
+                channel.unary(Echo.once, Any(type_url=f"{name}{number}")).type_url
+                for number in range(50)
+            )
+
+        threads = [threading.Thread(target=calls, args=(name,)) for name in "abcdefgh"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert sorted(answers) == sorted(
+            f"{name}{number}" for name in "abcdefgh" for number in range(50)
+        )
+        running.service.cancelled.set()
+        taker.join(5)
+        assert late == ["late"]
+
+
+def test_closing_the_channel_ends_who_reads_and_who_waits(running: Running) -> None:
+    channel = running.channel()
+    ends: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(errors.Unavailable, match="the channel was closed"):
+            channel.unary(Echo.wait, Empty())
+        ends.append("ended")
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert running.service.entered.wait(5)
+    time.sleep(0.1)
+    channel.close()
+    for thread in threads:
+        thread.join(5)
+    assert ends == ["ended"] * 3
+
+
+def test_a_daemon_that_comes_again_is_found_without_an_error(tmp_path: Path) -> None:
+    first = Running(tmp_path / "s")
+    with first.channel() as channel:
+        assert channel.unary(Echo.once, Any(type_url="1")).type_url == "1"
+        first.server.stop(grace=1)
+        Path(first.path).unlink(missing_ok=True)
+        second = Running(tmp_path / "s")
+        assert channel.unary(Echo.once, Any(type_url="2")).type_url == "2"
+        second.server.stop(grace=1)
+
+
 def test_no_daemon_is_unavailable_and_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(errors.Unavailable, match=r"cannot connect to .*systemctl status pinnaced"):
         Channel(str(tmp_path / "none")).unary(Echo.once, Any())
