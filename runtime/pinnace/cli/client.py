@@ -36,16 +36,18 @@ class Client:
     Args:
         timeout: seconds for all calls together; 0 for no limit.
         debug: say each call and its time on standard error.
+        channel: the connection itself, in place of an address.
     """
 
     def __init__(
-        self, address: str, namespace: str, *, timeout: float = 0, connect_timeout: float = 0, debug: bool = False
+        self, address: str, namespace: str, *, timeout: float = 0, connect_timeout: float = 0, debug: bool = False,
+        channel: Channel | None = None,
     ) -> None:  # fmt: skip
         self.debug = debug
         self.namespace = namespace
         self.lease = ""
         self._deadline = time.monotonic() + timeout if timeout else 0.0
-        self._channel = Channel(
+        self._channel = channel or Channel(
             address, namespace=namespace, connect_timeout=connect_timeout or _CONNECT_SECONDS
         )
 

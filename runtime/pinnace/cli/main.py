@@ -75,16 +75,15 @@ def lesson(argv: Sequence[str]) -> str:
     return "pinnace.cli.warm_registries" if is_remote else ""
 
 
-def rehearse() -> Callable[[Sequence[str]], Sequence[int]]:
-    """What a spare of the keeper's goes through: the motions of a command, with no effect on anything.
+def rehearse(is_wanted: Callable[[], bool]) -> Callable[[Sequence[str]], Sequence[int]]:
+    """What a spare of the keeper's goes through until ``is_wanted``: the motions of a command, with no effect on anything.
 
     Gives a function that tells which descriptors the command with some words finds open: those of what was started
     for a ``runc`` that may come.
     """
     from pinnace.cli import rehearsal
 
-    rehearsal.run()
-    rehearsal.prepare()
+    rehearsal.run(is_wanted)
     return rehearsal.kept
 
 

@@ -1,4 +1,4 @@
-"""The motions of `runc run`, without any effect: what the keeper's spare goes through before it is needed.
+"""The motions of ``runc run`` and ``ctr run``, without any effect: what the keeper's spare goes through before it is needed.
 
 Whatever Python touches it writes to, as it counts references; in a forked process each page costs a fault and a
 copy the first time. Here the pages that a command needs are touched beforehand. A part that fails is a part that
@@ -11,14 +11,16 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pinnace.cli import options, runc
+from pinnace.cli import options, rehearsal_ctr, runc
+from pinnace.cli.runc import foreground
 from pinnace.errors import Error
-from pinnace.linux import cgroups, mountinfo
+from pinnace.linux import cgroups
 from pinnace.linux.kernel import KERNEL
-from pinnace.runc import native, waiting
+from pinnace.runc import limits, native, waiting
+from pinnace.runc import state as states
 from pinnace.runc.channel import Channel
 from pinnace.runc.launch import Launch
 from pinnace.runc.namespaces import Plan
@@ -30,22 +32,32 @@ _USERS = frozenset(("run", "exec"))
 """Commands that start a process which is their own child."""
 
 
-def run() -> None:
-    """Go through them. Nothing is written, mounted or made but a pair of sockets that is closed again."""
+def run(is_wanted: Callable[[], bool]) -> None:
+    """Go through them until a command is there. Nothing is written, mounted or made but pairs of sockets that are closed again."""
+    for part in (native.prepare, run_of_runc, rehearsal_ctr.run):
+        if is_wanted():
+            return
+        with contextlib.suppress(Error, OSError):
+            part()
+
+
+def run_of_runc() -> None:
+    """Those of ``runc run``. Raises Error, OSError."""
     with contextlib.suppress(Error, OSError):
         options.parse(runc.APP, ["run", "rehearsal"])
         spec = oci.default_spec("rehearsal", "rehearsal")
         spec["process"]["args"] = ["true"]
         runtime.check(json.loads(json.dumps(spec)))
-        group = cgroups.find("/rehearsal", mountinfo.read())
+        state = ContainerState("rehearsal", "/", "/")
+        limits.sought(spec, state)
+        group = cgroups.find("/rehearsal")
         group.placed(spec["linux"].get("resources") or {})
         _describe(spec, group)
-        json.dumps(ContainerState("rehearsal", "/", "/").oci())
-
-
-def prepare() -> None:
-    """Start what a container's first process becomes."""
-    native.prepare()
+        json.dumps(state.oci())
+        with foreground.forwarding(0):
+            pass
+    with contextlib.suppress(Error, OSError):
+        states.new(os.devnull, "rehearsal", "/")  # nothing can be made below what is no directory
 
 
 def kept(argv: Sequence[str]) -> list[int]:

@@ -25,9 +25,15 @@ _MAX_DESCRIPTORS = 65536
 _COLLECT_AFTER = 20_000  # objects made and not freed
 _MAX_LIMITS = 16  # RLIM_NLIMITS
 
+_own_limits: list[tuple[int, int]] = []
+"""This process's, once it was prepared."""
+
 Entry = Callable[[Sequence[str]], int]
 Refusal = Callable[[Sequence[str]], bool]
 """Whether a command line is none for the keeper, because it must be a child of who typed it."""
+Rehearsal = Callable[[Callable[[], bool]], Callable[[Sequence[str]], Sequence[int]]]
+"""Goes through a command's motions, until what it is given says that there is one; gives what tells, of a command's words,
+which descriptors it finds open."""
 
 
 class Request:
@@ -85,10 +91,10 @@ def refusal_beside(entry: str) -> Refusal:
     return cast(Refusal, getattr(module, "wants_caller", lambda _: False))
 
 
-def rehearsal_beside(entry: str) -> Callable[[], Callable[[Sequence[str]], Sequence[int]]]:
+def rehearsal_beside(entry: str) -> Rehearsal:
     """The function ``rehearse`` of an entry's module; without one nothing is rehearsed."""
     module = importlib.import_module(entry.partition(":")[0])
-    return getattr(module, "rehearse", lambda: lambda _: ())
+    return cast(Rehearsal, getattr(module, "rehearse", lambda _: lambda _: ()))
 
 
 def lesson_beside(entry: str) -> Callable[[Sequence[str]], str]:
@@ -99,8 +105,17 @@ def lesson_beside(entry: str) -> Callable[[Sequence[str]], str]:
 
 def prepare() -> None:
     """Let go of what was the keeper's, in a forked copy of it that will :func:`become` a command."""
+    global _own_limits
     reset_signals()
     os.environ.clear()
+    _own_limits = [resource.getrlimit(number) for number in range(_MAX_LIMITS)]
+
+
+def practise(document: dict[str, Any]) -> None:
+    """Go through what comes before a command's own code, with no effect."""
+    Request(document)
+    for fd, mode in ((0, "r"), (1, "w"), (2, "w")):
+        _text(fd, mode)
 
 
 def become(
@@ -149,7 +164,7 @@ def become(
 def _set_limits(limits: list[tuple[int, int]]) -> None:
     """Have the caller's resource limits in place of the keeper's: what the command starts inherits them."""
     for number, pair in enumerate(limits):
-        if resource.getrlimit(number) != pair:
+        if (_own_limits[number] if _own_limits else resource.getrlimit(number)) != pair:
             resource.setrlimit(number, pair)
 
 

@@ -31,13 +31,15 @@ def pack(document: dict[str, Any]) -> bytes:
 class Receiver:
     """Takes frames off a socket as they come, without ever blocking.
 
-    Descriptors that came along are in ``fds``, close-on-exec, and belong to the receiver's user.
+    Descriptors that came along are in ``fds``, close-on-exec, and belong to the receiver's user. ``raw`` are the frames
+    of the last call as they came.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = bytearray()
         self.fds: list[int] = []
+        self.raw: list[bytes] = []
 
     @property
     def is_busy(self) -> bool:
@@ -66,15 +68,17 @@ class Receiver:
 
     def _complete(self) -> list[dict[str, Any]]:
         frames = []
+        self.raw = []
         while len(self._buffer) >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._buffer)
             if size > MAX_FRAME:
                 raise InvalidArgument(f"a frame of {size} bytes")
             if len(self._buffer) < _LENGTH.size + size:
                 break
-            body = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
+            raw = bytes(self._buffer[: _LENGTH.size + size])
             del self._buffer[: _LENGTH.size + size]
-            frames.append(_parse(body))
+            frames.append(_parse(raw[_LENGTH.size :]))
+            self.raw.append(raw)
         return frames
 
     def close_fds(self) -> None:

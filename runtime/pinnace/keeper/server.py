@@ -26,15 +26,17 @@ from pinnace.errors import (
     described,
     from_os,
 )
-from pinnace.keeper import command, sockets
+from pinnace.keeper import command, practice, sockets
 from pinnace.keeper.protocol import Receiver, pack
 from pinnace.keeper.shims import Shims, StartShim
-from pinnace.keeper.spare import Rehearsal, Spare
+from pinnace.keeper.spare import Spare
 
 _REQUEST_SECONDS = 10.0
 _MAX_SESSIONS = 512
 _QUIET_MILLISECONDS = 50.0
 """Without anything to do for so long, a spare is made, so that it takes no time from a command that just began."""
+_PRACTICE_MILLISECONDS = 2.0
+"""The same for going through a request's motions."""
 _LEARN_SECONDS = 1.0
 """What a command wanted is imported after so long at the latest, however busy the keeper is."""
 _SPARE_SECONDS = 30.0
@@ -84,7 +86,7 @@ class Keeper:
 
     def __init__(
         self, listener: socket.socket, cli: command.Entry, start_shim: StartShim, release: str,
-        refuses: command.Refusal, rehearse: Rehearsal, lesson: Callable[[Sequence[str]], str],
+        refuses: command.Refusal, rehearse: command.Rehearsal, lesson: Callable[[Sequence[str]], str],
     ) -> None:  # fmt: skip
         self._listener = listener
         self._cli = cli
@@ -96,6 +98,8 @@ class Keeper:
         self._learn_by = 0.0
         self._spare: Spare | None = None
         self._spare_until = 0.0
+        self._is_practised = True
+        """Whether requests have been gone through since the spare was forked."""
         self._poll = select.poll()
         self._shims = Shims(self._poll, start_shim)
         self._sessions: dict[int, _Session] = {}
@@ -114,6 +118,9 @@ class Keeper:
         """Serve until SIGTERM. Commands and shims that run go on."""
         while not self._stopping:
             ready = self._poll.poll(self._patience())
+            if not ready and not self._is_practised:
+                self._practise()
+                continue
             if not ready or time.monotonic() >= self._learn_by:
                 self._learn()
             if not ready:
@@ -135,6 +142,8 @@ class Keeper:
 
     def _patience(self) -> float | None:
         """Milliseconds until an unfinished request is dropped, or a spare made or dismissed; ``None`` for ever."""
+        if not self._is_practised:
+            return _PRACTICE_MILLISECONDS
         now = time.monotonic()
         waiting = [
             each.deadline for each in self._sessions.values() if not each.pid and not each.has_shim
@@ -174,10 +183,20 @@ class Keeper:
         if self._spare is None and time.monotonic() < self._spare_until:
             try:
                 self._spare = Spare(self._cli, self._rehearse)
+                self._is_practised = False
             except OSError:
                 self._spare_until = (
                     0.0  # the next command finds out whether there are processes again
                 )
+
+    def _practise(self) -> None:
+        self._is_practised = True
+        try:
+            with practice.caller() as connection:
+                self._accept()
+                self._serve(connection)
+        except OSError:
+            return  # no descriptors left: the next command finds out
 
     def _accept(self) -> None:
         try:
@@ -187,8 +206,10 @@ class Keeper:
             self._poll.modify(self._listener, 0)
             self._accept_at = time.monotonic() + sockets.PAUSE_SECONDS
             return
-        if connection is None:
-            return
+        if connection is not None:
+            self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         uid = sockets.peer_uid(connection)
         session = _Session(connection)
@@ -233,8 +254,8 @@ class Keeper:
     def _attend(self, session: _Session) -> None:
         try:
             frames, gone = session.receiver.receive()
-            for frame in frames:
-                self._act(session, frame)
+            for frame, raw in zip(frames, session.receiver.raw, strict=True):
+                self._act(session, frame, raw)
         except (Error, OSError) as problem:
             session.say(_error(_refusal(problem)))
             gone = True
@@ -248,32 +269,41 @@ class Keeper:
             os.kill(session.pid, signal.SIGKILL)
         self._end(session)
 
-    def _act(self, session: _Session, frame: dict[str, Any]) -> None:
+    def _act(self, session: _Session, frame: dict[str, Any], raw: bytes) -> None:
         op = frame.get("op")
         if op == "signal" and session.pid in self._children:
             number = frame.get("signal")
             if number in _ALLOWED:
                 os.kill(session.pid, int(number))
         elif op == "cli" and not session.pid and not session.has_shim:
-            self._start_command(session, frame)
+            self._start_command(session, self._checked(session, frame), raw)
+        elif op == practice.OP and not session.pid and not session.has_shim:
+            self._checked(session, frame)
+            practice.hand_on(raw, session.receiver.fds)
+            session.say({"pid": 0})
+            self._end(session)
         elif op == "shim" and not session.pid and not session.has_shim:
             self._start_shim(session, frame)
         else:
             raise InvalidArgument(f"the keeper does not do {op!r} here")
 
-    def _start_command(self, session: _Session, frame: dict[str, Any]) -> None:
+    def _checked(self, session: _Session, frame: dict[str, Any]) -> command.Request:
+        """The command that is asked for, which may be run. Raises InvalidArgument."""
         request = command.Request(frame)
-        fds = session.receiver.fds
-        if len(fds) not in (4, 5):  # a line of its own is new
-            raise InvalidArgument(f"5 descriptors are expected, {len(fds)} came")
+        count = len(session.receiver.fds)
+        if count not in (4, 5):  # a line of its own is new
+            raise InvalidArgument(f"5 descriptors are expected, {count} came")
         asked = request.release or self._release
         if asked != self._release and os.path.realpath(asked) != self._release:
             raise InvalidArgument(f"the keeper is of release {self._release}")
         if self._refuses(request.argv):
             raise InvalidArgument("this command has to be a child of its caller")
+        return request
+
+    def _start_command(self, session: _Session, request: command.Request, raw: bytes) -> None:
         self._spare_until = time.monotonic() + _SPARE_SECONDS
         self._note_lesson(self._lesson(request.argv))
-        session.pid = pid = self._run(request, frame, fds)
+        session.pid = pid = self._run(request, raw, session.receiver.fds)
         session.receiver.close_fds()
         self._children[pid] = session
         session.say({"pid": pid})
@@ -285,10 +315,10 @@ class Keeper:
             self._learn_by = time.monotonic() + _LEARN_SECONDS
         self._lessons.add(name)
 
-    def _run(self, request: command.Request, frame: dict[str, Any], fds: list[int]) -> int:
+    def _run(self, request: command.Request, raw: bytes, fds: list[int]) -> int:
         """Have the spare run a command, or fork now; the process id."""
         spare, self._spare = self._spare, None
-        if spare is not None and spare.take(frame, fds):
+        if spare is not None and spare.take(raw, fds):
             return spare.pid
         try:
             pid = os.fork()

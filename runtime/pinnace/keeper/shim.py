@@ -93,7 +93,6 @@ class Shim:
     def __init__(self, place: Wanted, listener: socket.socket) -> None:
         self._wanted = place
         self._listener = listener
-        self._socket = sockets.identity(_address(place.state))
         self._runtime_root = os.path.join(place.state, "runc")
         self._root = Root(os.path.join(place.bundle, "rootfs"))
         self._created = False
@@ -188,7 +187,7 @@ class Shim:
         self._clean()
         state = self._wanted.state
         with contextlib.suppress(OSError), sockets.alone_in(state):
-            if sockets.identity(_address(state)) == self._socket:
+            if sockets.is_ours(_address(state)):
                 for name in os.listdir(state):
                     os.unlink(os.path.join(state, name))
                 os.rmdir(state)

@@ -18,9 +18,8 @@ MAX_PATH = 106
 """Bytes of a socket's path (unix(7): 108 with the final zero), less one that its making takes."""
 PAUSE_SECONDS = 0.5
 
-Identity = tuple[int, int, int]
 _CREDENTIALS = struct.Struct("3i")
-"""Process, user and group (struct ucred)."""
+"""struct ucred."""
 
 
 def listen(path: str) -> socket.socket:
@@ -50,14 +49,19 @@ def listen(path: str) -> socket.socket:
     return sock
 
 
-def identity(path: str) -> Identity | None:
-    """What is the same only while ``path`` leads to the same socket; ``None`` when there is nothing."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    # A number may be given again at once; the time of making is another then.
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+def is_ours(path: str) -> bool:
+    """Whether this process is who listens at ``path``.
+
+    Asked of the kernel (unix(7), SO_PEERCRED): a file's number may be another file's a moment later, and where a machine is
+    busy even the time of its making is the same then.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.setblocking(False)
+        try:
+            connection.connect(path)
+        except OSError:
+            return False
+        return _peer(connection)[0] == os.getpid()
 
 
 def accept(listener: socket.socket) -> socket.socket | None:
@@ -78,9 +82,14 @@ def accept(listener: socket.socket) -> socket.socket | None:
 
 def peer_uid(connection: socket.socket) -> int:
     """Who is at the other end, as the kernel saw it connect (unix(7), SO_PEERCRED)."""
+    return _peer(connection)[1]
+
+
+def _peer(connection: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group of who connected, or of who listens."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    uid: int = _CREDENTIALS.unpack(raw)[1]
-    return uid
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    return pid, uid, gid
 
 
 @contextlib.contextmanager

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pinnace.keeper import command
-from pinnace.keeper.protocol import Receiver, pack
+from pinnace.keeper import command, practice
+from pinnace.keeper.protocol import Receiver
 
-Rehearsal = Callable[[], Callable[[Sequence[str]], Sequence[int]]]
-"""Goes through a command's motions; gives what tells, of a command's words, which descriptors it finds open."""
+_QUIET_MILLISECONDS = 10
+"""A command that comes before is one of many, in a script perhaps: no time is spent on rehearsing them."""
 _MOST = 64 << 10
 """Bytes of a request that are certain to fit into the socket, so that the keeper never waits for a spare."""
 
@@ -28,7 +29,7 @@ class Spare:
 
     __slots__ = ("_line", "pid")
 
-    def __init__(self, entry: command.Entry, rehearse: Rehearsal) -> None:
+    def __init__(self, entry: command.Entry, rehearse: command.Rehearsal) -> None:
         """Fork it. Raises OSError."""
         self._line, theirs = socket.socketpair()
         self.pid = os.fork()
@@ -36,9 +37,8 @@ class Spare:
             _wait(theirs, entry, rehearse)
         theirs.close()
 
-    def take(self, frame: dict[str, Any], fds: Sequence[int]) -> bool:
-        """Have it run a command, as ``command.become`` does; false when it can't: then it goes away."""
-        request = pack(frame)
+    def take(self, request: bytes, fds: Sequence[int]) -> bool:
+        """Have it run the command of a frame, as ``command.become`` does; false when it can't: then it goes away."""
         try:
             if len(request) > _MOST:
                 return False
@@ -60,12 +60,16 @@ class Spare:
             os.waitpid(self.pid, 0)
 
 
-def _wait(line: socket.socket, entry: command.Entry, rehearse: Rehearsal) -> None:
+def _wait(line: socket.socket, entry: command.Entry, rehearse: command.Rehearsal) -> None:
     """What the copy does; does not return."""
     try:
         command.close_all_but(0, 1, 2, line.fileno())
         command.prepare()
-        kept_for = rehearse()
+        poll = select.poll()
+        poll.register(line, select.POLLIN)
+        if not poll.poll(_QUIET_MILLISECONDS):
+            _practise()
+        kept_for = rehearse(lambda: bool(poll.poll(0)))
         receiver = Receiver(line)
         frames: list[dict[str, Any]] = []
         while not frames:
@@ -78,3 +82,11 @@ def _wait(line: socket.socket, entry: command.Entry, rehearse: Rehearsal) -> Non
         command.become(request, receiver.fds, entry, is_prepared=True, kept=kept)
     finally:
         os._exit(1)
+
+
+def _practise() -> None:
+    with contextlib.suppress(OSError), practice.caller() as connection, connection:
+        receiver = Receiver(connection)
+        (frame,), _ = receiver.receive()
+        command.practise(frame)
+        receiver.close_fds()

@@ -31,6 +31,15 @@ def read(pid: int | str = "self") -> list[MountPoint]:
         return parse(file.read().decode("utf-8", "surrogateescape"))
 
 
+def read_types(*types: str) -> list[MountPoint]:
+    """Of the mount points that this process sees those of some types of file system; a machine may have thousands of others."""
+    with open("/proc/self/mountinfo", "rb", buffering=0) as file:
+        lines = file.read().decode("utf-8", "surrogateescape").splitlines()
+    # No other field has a blank: they are escaped.
+    marks = tuple(f" - {name} " for name in types)
+    return [_parse_line(line) for line in lines if any(mark in line for mark in marks)]
+
+
 def _parse_line(line: str) -> MountPoint:
     before, separator, after = line.partition(" - ")
     fields, rest = before.split(" "), after.split(" ")

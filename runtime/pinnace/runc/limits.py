@@ -68,6 +68,15 @@ def begin(spec: dict[str, Any], state: ContainerState) -> Pending | None:
     A process enters groups of version 1 by itself, the later the better. There is one for each controller, and making
     them takes about as long as what the process does before it enters. Raises as ``make`` does.
     """
+    pending = sought(spec, state)
+    if pending is not None and pending.group.unified_root:
+        _save_path(state, pending.group)
+        pending.group.create_unified()
+    return pending
+
+
+def sought(spec: dict[str, Any], state: ContainerState) -> Pending | None:
+    """What ``begin`` gives, with nothing made."""
     if state.cgroup_manager or os.geteuid() != 0:
         return None
     path, resources = _wanted(spec)
@@ -76,9 +85,6 @@ def begin(spec: dict[str, Any], state: ContainerState) -> Pending | None:
     if not isinstance(group, LegacyCgroup) or group.limits_elsewhere(resources):
         return None
     _refuse_used(group)
-    if group.unified_root:
-        _save_path(state, group)
-        group.create_unified()
     return Pending(group, path, resources, state)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pinnace.keeper import shim
+from pinnace.keeper import shim, sockets
 
 _SOON = 0.3
 _LATE = 600.0
@@ -72,3 +72,15 @@ def test_the_next_one_in_its_place_keeps_its_own(
     assert {path.name for path in (tmp_path / "state").iterdir()} == {"shim.log", "shim.sock"}
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "state" / "shim.sock"))
+
+
+def test_a_socket_is_ours_only_if_we_listen_on_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    assert not sockets.is_ours(path)
+    with sockets.listen(path):
+        assert sockets.is_ours(path)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(sockets.is_ours(path))
+        assert os.waitpid(pid, 0)[1] == 0
+    assert not sockets.is_ours(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pinnace.cli import rehearsal
+from pinnace.cli import rehearsal, rehearsal_ctr
 from pinnace.runc import native
 from pinnace.runc.launch import Launch
 from tests.unit.keeper.test_keeper import ENVIRONMENT, Command
@@ -137,7 +137,8 @@ def test_the_rehearsal_is_of_the_real_steps(
     monkeypatch.setattr(native, "PROGRAM", str(program))
     monkeypatch.setattr(native, "creation", creation)
     before = os.listdir("/proc/self/fd")
-    rehearsal.run()
+    rehearsal.run_of_runc()
+    rehearsal_ctr.run()
     assert os.listdir("/proc/self/fd") == before
     assert len(described) == 1
     if os.geteuid() == 0:

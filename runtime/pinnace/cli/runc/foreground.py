@@ -28,7 +28,7 @@ def adopt_orphans(*, adopt: bool = True) -> None:
 
 def attend(made: container.Created, start: Callable[[], None]) -> int:
     """Start a process and stay until it ends; its exit status, as a shell gives it."""
-    with _forwarding(made.pid):
+    with forwarding(made.pid):
         if made.console is None:
             start()
             return _wait(made.pid)
@@ -43,7 +43,7 @@ def attend(made: container.Created, start: Callable[[], None]) -> int:
 
 def wait_for(pid: int) -> int:
     """Stay until a process ends, passing signals on to it; its exit status, as a shell gives it."""
-    with _forwarding(pid):
+    with forwarding(pid):
         return _wait(pid)
 
 
@@ -53,7 +53,9 @@ def _wait(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def _forwarding(pid: int) -> Iterator[None]:
+def forwarding(pid: int) -> Iterator[None]:
+    """Pass the signals that this command gets on to a process."""
+
     def forward(number: int, _: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

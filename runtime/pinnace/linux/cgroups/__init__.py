@@ -21,7 +21,7 @@ __all__ = ["Cgroup", "Entry", "beside", "find", "normalize"]
 def find(path: str, mounts: list[mountinfo.MountPoint] | None = None) -> Cgroup:
     """The control group called ``path`` (absolute below each hierarchy); it need not exist yet."""
     path = normalize(path)
-    points = mountinfo.read() if mounts is None else mounts
+    points = mountinfo.read_types("cgroup", "cgroup2") if mounts is None else mounts
     version1: dict[str, str] = {}
     version2 = ""
     for point in points:
