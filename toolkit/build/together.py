@@ -15,13 +15,14 @@ MODULES = (
     "pinnace.linux.cgroups.v1_settings", "pinnace.linux.cgroups.v2", "pinnace.linux.cgroups.v2_settings",
     "pinnace.linux.fork", "pinnace.linux.inotify", "pinnace.linux.kernel", "pinnace.linux.libc",
     "pinnace.linux.mount", "pinnace.linux.mountinfo", "pinnace.linux.proc", "pinnace.linux.procfs",
-    "pinnace.linux.resolve", "pinnace.linux.sealed", "pinnace.linux.sockets", "pinnace.runc", "pinnace.runc.channel",
-    "pinnace.runc.container", "pinnace.runc.control", "pinnace.runc.create", "pinnace.runc.devices",
-    "pinnace.runc.executable", "pinnace.runc.hooks", "pinnace.runc.labels", "pinnace.runc.launch",
-    "pinnace.runc.limits", "pinnace.runc.lock", "pinnace.runc.mapped", "pinnace.runc.namespaces",
-    "pinnace.runc.native", "pinnace.runc.paths", "pinnace.runc.process", "pinnace.runc.scheduling",
-    "pinnace.runc.state", "pinnace.runc.sysctl", "pinnace.runc.waiting", "pinnace.spec", "pinnace.spec.runtime",
-    "pinnace.spec.shape", "pinnace.typing_at_runtime", "pinnace.version",
+    "pinnace.linux.resolve", "pinnace.linux.sealed", "pinnace.linux.sockets", "pinnace.runc",
+    "pinnace.runc.attending", "pinnace.runc.channel", "pinnace.runc.container", "pinnace.runc.control",
+    "pinnace.runc.create", "pinnace.runc.devices", "pinnace.runc.executable", "pinnace.runc.hooks",
+    "pinnace.runc.joining", "pinnace.runc.labels", "pinnace.runc.launch", "pinnace.runc.limits", "pinnace.runc.lock",
+    "pinnace.runc.made", "pinnace.runc.mapped", "pinnace.runc.namespaces", "pinnace.runc.native",
+    "pinnace.runc.paths", "pinnace.runc.process", "pinnace.runc.propagation", "pinnace.runc.scheduling",
+    "pinnace.runc.starting", "pinnace.runc.state", "pinnace.runc.sysctl", "pinnace.runc.waiting", "pinnace.spec",
+    "pinnace.spec.runtime", "pinnace.spec.shape", "pinnace.typing_at_runtime", "pinnace.version",
 )  # fmt: skip
 """What a cold ``runc run`` imports of ours, but for the package itself, which is there before them."""
 

@@ -41,7 +41,8 @@ from pinnace.keeper.wanted import Wanted
 from pinnace.linux import sealed
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
 from pinnace.linux.mount import Mount
-from pinnace.runc import control, create
+from pinnace.runc import control, create, joining, starting
+from pinnace.runc.made import Created, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,7 +97,7 @@ class Shim:
         self._runtime_root = os.path.join(place.state, "runc")
         self._root = Root(os.path.join(place.bundle, "rootfs"))
         self._created = False
-        self._made: create.Created | None = None
+        self._made: Created | None = None
         self._oom: OomWatch | None = None
         self._processes: dict[str, Process] = {}
         self._connections: dict[int, Connection] = {}
@@ -220,8 +221,8 @@ class Shim:
         return {"pid": process.pid}
 
     def _create(
-        self, mounts: list[Mount], streams: tuple[int, int, int], options: create.Options
-    ) -> create.Created:
+        self, mounts: list[Mount], streams: tuple[int, int, int], options: Options
+    ) -> Created:
         """Mount the root file system and create the container."""
         self._root.mount(mounts)
         return create.create(
@@ -257,9 +258,9 @@ class Shim:
         elif process.checkpoint:
             self._restore(process)
         elif self._made is not None:
-            create.start_made(self._made)
+            starting.start_made(self._made)
         else:
-            create.start(self._runtime_root, self._wanted.id)
+            starting.start(self._runtime_root, self._wanted.id)
         process.status = RUNNING
         return {"pid": process.pid}
 
@@ -299,11 +300,11 @@ class Shim:
         )  # fmt: skip
         return {}
 
-    def _exec(self, process: Process, streams: tuple[int, int, int]) -> create.Created:
+    def _exec(self, process: Process, streams: tuple[int, int, int]) -> Created:
         """Run a further process."""
         spec = dict(process.spec or {})
-        options = create.Options(oom_score_adj=wanted.oom_score_adj())
-        return create.exec_(
+        options = Options(oom_score_adj=wanted.oom_score_adj())
+        return joining.exec_(
             self._runtime_root, self._wanted.id, spec, stdio=streams, options=options
         )
 
@@ -427,7 +428,7 @@ class Shim:
         """What the runtime gives the process; with a terminal these are not used."""
         return (0, 1, 2) if process.terminal else process.stdio.open()
 
-    def _has_process(self, process: Process, made: create.Created) -> None:
+    def _has_process(self, process: Process, made: Created) -> None:
         process.pid = made.pid
         if made.terminal is not None:
             process.stdio.attach_console(made.terminal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pinnace.errors import InvalidArgument
-from pinnace.runc import create
+from pinnace.runc.made import Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +34,9 @@ def parse(request: Mapping[str, Any]) -> Wanted:
     return wanted
 
 
-def options(wanted: Mapping[str, Any]) -> create.Options:
+def options(wanted: Mapping[str, Any]) -> Options:
     """What a client's options for runc mean here (api.schema.runc)."""
-    return create.Options(
+    return Options(
         cgroup_manager="systemd" if wanted.get("systemd_cgroup") else "",
         pivot=not wanted.get("no_pivot_root"),
         keyring=not wanted.get("no_new_keyring"),

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from pinnace.errors import DataLoss, InvalidArgument, NotFound, from_os
-from pinnace.runc import control
+from pinnace.runc import control, joining, starting
 from pinnace.runc import create as creation
+from pinnace.runc import made as making
 from pinnace.runc import state as states
 
 _Arguments = ParamSpec("_Arguments")
@@ -56,17 +57,17 @@ class Created(NamedTuple):
 
     pid: int
     console: int | None
-    made: creation.Created
+    made: making.Created
     warnings: tuple[str, ...] = ()
 
 
-Options = creation.Options
+Options = making.Options
 
 
 @_explained("cannot create the container")
 def create(
     container_id: str, bundle: str, state_root: str, stdio: Stdio | None,
-    options: Options = creation.DEFAULTS,
+    options: Options = making.DEFAULTS,
 ) -> Created:  # fmt: skip
     """Make everything of the container; its first process waits for :func:`start`.
 
@@ -83,18 +84,18 @@ def create(
 @_explained("cannot start the container")
 def start(container_id: str, state_root: str) -> None:
     """Let the created container run its program; returns once it does."""
-    creation.start(state_root, container_id)
+    starting.start(state_root, container_id)
 
 
 @_explained("cannot start the container")
 def start_created(created: Created) -> None:
     """The same for a container that this process has created just now: less has to be looked up."""
-    creation.start_made(created.made)
+    starting.start_made(created.made)
 
 
 def let_go(created: Created) -> None:
     """Hold a container no longer that was created with ``held`` and could not be started; harmless for any other."""
-    creation.let_go(created.made)
+    starting.let_go(created.made)
 
 
 @_explained("cannot delete the container")
@@ -106,11 +107,11 @@ def delete_created(created: Created) -> None:
 @_explained("cannot run the process")
 def exec_(
     container_id: str, state_root: str, process: dict[str, Any], stdio: Stdio | None,
-    options: Options = creation.DEFAULTS,
+    options: Options = making.DEFAULTS,
 ) -> Created:  # fmt: skip
     """Run a further process, an OCI ``process`` object, at once."""
     streams = stdio or (0, 1, 2)
-    made = creation.exec_(state_root, container_id, process, stdio=streams, options=options)
+    made = joining.exec_(state_root, container_id, process, stdio=streams, options=options)
     return Created(made.pid, made.terminal, made, made.warnings)
 
 

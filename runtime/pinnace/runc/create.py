@@ -1,7 +1,7 @@
-"""Creating, starting and joining containers: the side that stays outside.
+"""Creating containers: the side that stays outside.
 
 ``create`` leaves a process that waits, already inside, on a socket in the state directory;
-``start`` connects to it. That one connection also carries the answer: an error record when the
+``starting.start`` connects to it. That one connection also carries the answer: an error record when the
 program could not be executed, the plain end of it (close-on-exec) when it was.
 """
 
@@ -9,75 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
 import socket
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
-from pinnace.errors import Error, FailedPrecondition, PermissionDenied
-from pinnace.linux import caller, cgroups, proc, procfs
+from pinnace.errors import FailedPrecondition, PermissionDenied
+from pinnace.linux import caller, cgroups, proc
 from pinnace.linux.kernel import KERNEL, Kernel
-from pinnace.runc import hooks, limits, mapped, namespaces, native
+from pinnace.runc import attending, hooks, limits, mapped, namespaces, native
 from pinnace.runc import state as states
-from pinnace.runc.channel import Channel, verified
+from pinnace.runc.channel import Channel
 from pinnace.runc.launch import Launch
+from pinnace.runc.made import DEFAULTS, Created, Options, Stdio
 from pinnace.runc.namespaces import Plan
 from pinnace.runc.process import Privileges
 from pinnace.runc.state import ContainerState, Status
 from pinnace.spec import runtime
 
-Stdio = tuple[int, int, int]
-_EXEC_SECONDS = 30
-_CREATE_SECONDS = (
-    600  # between two steps: one of them may copy a directory onto a tmpfs, on a slow disk
-)
-_LOOK_MILLISECONDS = 200
 _END_SECONDS = 10.0
-_FAILED = "unable to start container process: "
 _OUTSIDE = ("prestart", "createRuntime")
 """Hooks that run outside, while the process waits in its namespaces."""
-
-
-class Options(NamedTuple):
-    """How to create a container or a further process, beyond what the configuration says.
-
-    ``preserve_fds`` descriptors after the standard ones are passed on. ``config`` is the configuration's path when it
-    is not the bundle's. ``cgroup`` names a group below the container's for a further process.
-    """
-
-    preserve_fds: int = 0
-    config: str = ""
-    cgroup_manager: str = ""
-    cgroup: str = ""
-    pivot: bool = True
-    keyring: bool = True
-    ignore_paused: bool = False
-    spec: dict[str, Any] | None = None
-    """What ``runtime.read`` gave of that configuration, from who has read it already."""
-    oom_score_adj: int | None = None
-    """For a process whose configuration has none; otherwise it has its creator's."""
-    held: bool = False
-    """The creator starts it with ``start_made``, or lets go of it with ``let_go``, before anything else; nobody else can."""
-
-
-DEFAULTS = Options()
-
-
-class Created(NamedTuple):
-    """A process that exists; ``terminal`` is the descriptor of its master side, or None."""
-
-    pid: int
-    terminal: int | None
-    state: ContainerState
-    spec: dict[str, Any]
-    warnings: tuple[str, ...] = ()
-    cgroup: cgroups.Cgroup | None = None
-    """Of a container that was made just now, when it has a control group of its own."""
-    channel: Channel | None = None
-    """The line to a process that is held."""
-    is_ready: bool = True
-    """Whether that process has nothing left to do but to execute its program; otherwise ``start_made`` waits for it."""
 
 
 def create(
@@ -170,7 +121,7 @@ class _Creation:
         launch.preserved = options.preserve_fds
         launch.pivot, launch.keyring = options.pivot, options.keyring
         self.oom_score_adj = self.spec["process"].get("oomScoreAdj", options.oom_score_adj)
-        launch.no_devices = _forgo_devices(spec, self.cgroup, self.privileges)
+        launch.no_devices = attending.forgo_devices(spec, self.cgroup, self.privileges)
         is_attended = bool(self.net_devices) or hooks.named(spec, *_OUTSIDE)
         launch.is_attended = is_attended
         is_native = False
@@ -261,12 +212,12 @@ class _Creation:
         """
         waiting = ready = False
         while not (ready and self.state.pid):
-            _wait_for(channel, self.state.pid, time.monotonic() + _CREATE_SECONDS)
-            record, fds = _heard(channel)
+            attending.wait_for(channel, self.state.pid, time.monotonic() + attending.CREATE_SECONDS)
+            record, fds = attending.heard(channel)
             if record is not None and "error" in record:
-                raise _in_context(record)
+                raise attending.in_context(record)
             if record is None:
-                raise _ended_early(self.cgroup)
+                raise attending.ended_early(self.cgroup)
             if "mappings" in record:
                 namespaces.write_mappings(self.stage_one, self.spec.get("linux") or {})
                 channel.send({"mapped": True})
@@ -278,7 +229,7 @@ class _Creation:
                 self.terminal = fds[0]
             elif "listener" in record:
                 told = {**self.state.oci(), "status": "creating"}
-                _deliver(self.kernel, record, self.state.pid, told, channel)
+                attending.deliver(self.kernel, record, self.state.pid, told, channel)
             ready = ready or "ready" in record
             waiting = waiting or "waiting" in record
             if waiting and self.state.pid:
@@ -295,7 +246,7 @@ class _Creation:
         self.state.start_time = found.start_time if found else 0
         if self.cgroup is not None and not is_inside:
             self.cgroup.join_unified(pid)
-        _set_oom_score(pid, self.oom_score_adj)
+        attending.set_oom_score(pid, self.oom_score_adj)
 
     def _give_net_devices(self) -> None:
         if self.net_devices:
@@ -319,27 +270,12 @@ class _Creation:
         """Take everything back; the first process, if it exists, is killed."""
         if self.terminal is not None:
             os.close(self.terminal)
-        _kill_child(self.state.pid)
+        attending.kill_child(self.state.pid)
         if self.cgroup is not None:
             with contextlib.suppress(OSError):
                 self.cgroup.kill()
                 limits.remove(self.state, self.cgroup)
         self.state.remove()
-
-
-def _heard(channel: Channel) -> tuple[dict[str, Any] | None, list[int]]:
-    """The next record of a process that has more to say; None when it has ended."""
-    try:
-        return channel.receive()
-    except ConnectionResetError:
-        return None, []
-
-
-def _ended_early(group: cgroups.Cgroup | None) -> Error:
-    """A process that ended without a word, as one does that is killed."""
-    is_starved = group is not None and group.oom_kills()
-    hint = ", likely because the memory limit is too low" if is_starved else ""
-    return Error(_FAILED + "it ended before it was ready" + hint)
 
 
 def _wait_for_end(channel: Channel) -> None:
@@ -349,50 +285,6 @@ def _wait_for_end(channel: Channel) -> None:
         channel.socket.settimeout(_END_SECONDS)
         while channel.receive()[0] is not None:
             pass
-
-
-def _deliver(
-    kernel: Kernel, record: dict[str, Any], pid: int, told: dict[str, Any], channel: Channel
-) -> None:
-    from pinnace.runc import notify  # only for who has a supervisor
-
-    notify.deliver(kernel, record, pid, told, channel)
-
-
-def _set_oom_score(pid: int, score: int | None) -> None:
-    if score is None:
-        return
-    try:
-        procfs.write(f"{pid}/oom_score_adj", str(score))
-    except PermissionError:
-        raise Error(
-            f"oomScoreAdj {score} is refused", hint="lowering it takes CAP_SYS_RESOURCE"
-        ) from None
-
-
-def _forgo_devices(
-    spec: dict[str, Any], cgroup: cgroups.Cgroup | None, privileges: Privileges
-) -> bool:
-    """Where the kernel can't hold device rules: no device files in the image, none to be made.
-
-    That is a kernel without the devices controller and without BPF for control groups. Without the right to make device files and with a root
-    mounted nodev, those the runtime made in /dev are the only ones, which is what rules that deny
-    ask for. Gives whether that is so.
-    """
-    rules = ((spec.get("linux") or {}).get("resources") or {}).get("devices") or ()
-    denied = any(not rule.get("allow") for rule in rules)
-    if not denied or (cgroup is not None and cgroup.limits_devices()):
-        return False
-    privileges.drop("CAP_MKNOD")
-    return True
-
-
-def _in_context(record: dict[str, Any]) -> Error:
-    try:
-        verified(record, "")
-    except Error as problem:
-        return type(problem)(_FAILED + problem.message)
-    return Error(_FAILED + str(record))
 
 
 def _listen(directory: str) -> socket.socket:
@@ -406,232 +298,3 @@ def _listen(directory: str) -> socket.socket:
             os.umask(before)
     listener.listen(16)  # whoever asks for the state connects as well
     return listener
-
-
-def start(state_root: str, identifier: str) -> ContainerState:
-    """Let the created container run its program.
-
-    Raises NotFound, FailedPrecondition for any other state than created, Error when the program
-    cannot be executed.
-    """
-    with states.hold(state_root, identifier) as state:
-        spec = _configuration(state)
-        status = state.status()
-        if not status.can_start():
-            raise FailedPrecondition(f"cannot start a container in the {status.value} state")
-        _start(state, spec)
-    _poststart(state, spec)
-    return state
-
-
-def start_made(made: Created) -> None:
-    """The same for a container that this process has created just now."""
-    if made.channel is None:
-        with states.hold_again(made.state):
-            _start(made.state, made.spec)
-    else:
-        try:
-            is_told = made.channel.tell({"created": True})
-            if not made.is_ready:
-                _await_ready(made.channel, made)
-            _started(made.channel, made.state, made.spec)
-            if not is_told:
-                raise _ended_early(made.cgroup)
-        finally:
-            let_go(made)
-    _poststart(made.state, made.spec)
-
-
-def _await_ready(channel: Channel, made: Created) -> None:
-    """Wait until a process that was let go on early has done its part. Raises Error when it could not."""
-    _wait_for(channel, made.pid, time.monotonic() + _CREATE_SECONDS)
-    record, _ = _heard(channel)
-    if record is None:
-        raise _ended_early(made.cgroup)
-    if "ready" not in record:
-        raise _in_context(record)
-
-
-def let_go(made: Created) -> None:
-    """Hold a container no longer; one that was not started ends. A second call does nothing."""
-    if made.channel is not None:
-        made.channel.close()
-        made.state.release()
-
-
-def _poststart(state: ContainerState, spec: dict[str, Any]) -> None:
-    # Not under the lock: a hook may well work on the container.
-    if hooks.named(spec, "poststart"):
-        try:
-            hooks.run(spec, "poststart", state.told(Status.RUNNING))
-        except Error:
-            # runtime.md, "Lifecycle": a failure of these stops the container.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(state.pid, signal.SIGKILL)
-            raise
-
-
-def _configuration(state: ContainerState) -> dict[str, Any]:
-    """What the container was made from; nothing when that has been removed since."""
-    return runtime.read(state.config) if os.path.exists(state.config) else {}
-
-
-def _start(state: ContainerState, spec: dict[str, Any]) -> None:
-    try:
-        connection = states.connect_start(state.directory, _EXEC_SECONDS)
-    except OSError:
-        raise FailedPrecondition("cannot start an already running container") from None
-    with connection:
-        connection.send(b"start")
-        _started(Channel(connection), state, spec)
-
-
-def _started(channel: Channel, state: ContainerState, spec: dict[str, Any]) -> None:
-    """Wait until the process is the program, which closes the channel."""
-    # Hooks have their own limits, or none; becoming the program takes no time.
-    patient = hooks.named(spec, "startContainer")
-    limit = float("inf") if patient else time.monotonic() + _EXEC_SECONDS
-    _wait_for(channel, state.pid, limit)
-    record, _ = channel.receive()
-    if record is not None and "listener" in record:
-        _deliver(KERNEL, record, state.pid, state.oci(), channel)
-        _wait_for(channel, state.pid, limit)
-        record, _ = channel.receive()
-    if record is not None:
-        raise _in_context(record)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{state.directory}/{states.START_SOCKET}")
-
-
-def exec_(
-    state_root: str, identifier: str, process: dict[str, Any], *, stdio: Stdio = (0, 1, 2),
-    options: Options = DEFAULTS, kernel: Kernel = KERNEL,
-) -> Created:  # fmt: skip
-    """Run a further process in a created or running container.
-
-    Raises NotFound, FailedPrecondition when the container does not run, InvalidArgument for a
-    wrong process, Error when the program cannot be executed.
-    """
-    runtime.check_process(process)
-    with states.hold(state_root, identifier, shared=True) as state:
-        return _Joining(kernel, state, process, options).run(stdio)
-
-
-class _Joining:
-    """A further process on its way into a container."""
-
-    def __init__(
-        self, kernel: Kernel, state: ContainerState, process: dict[str, Any], options: Options
-    ) -> None:
-        status = state.status()
-        if not (status.can_exec() or (options.ignore_paused and status is Status.PAUSED)):
-            raise FailedPrecondition(f"cannot exec in a {status.value} container")
-        self.kernel = kernel
-        self.state = state
-        self.options = options
-        self.spec = runtime.read(state.config)
-        self.process = process
-        if process.get("capabilities") is None:
-            # As runc: a process that says nothing of capabilities has those of the container.
-            own = self.spec.get("process") or {}
-            self.process = {**process, "capabilities": own.get("capabilities")}
-
-    def run(self, stdio: Stdio) -> Created:
-        process, state = self.process, self.state
-        linux = self.spec.get("linux") or {}
-        held = namespaces.of_process(state.pid)
-        privileges = Privileges(process, linux.get("seccomp"), own_users="user" in held)
-        if not proc.alive(state.pid, state.start_time):
-            raise FailedPrecondition("cannot exec in a stopped container")
-        ours, theirs = Channel.pair()
-        shape = {**self.spec, "process": process}
-        streams = None if process.get("terminal") else stdio
-        launch = Launch(self.kernel, shape, state.bundle, theirs, privileges, streams)
-        launch.preserved = self.options.preserve_fds
-        entry: cgroups.Entry | None = None
-        if state.cgroup_path:
-            group = limits.of(state, self.options.cgroup)
-            _forgo_devices(self.spec, group, privileges)
-            launch.entry = entry = group.entry()
-        native.take_waiting(launch, own_network="network" in held)
-        if (steps := native.joining(launch, held)) is not None:
-            stage_one = native.spawn(launch, steps, held.values())
-        else:
-            if launch.waiting is not None:
-                launch.waiting.dismiss()
-            caller.need_own_child()
-            from pinnace.runc import init
-
-            stage_one = os.fork()
-            if stage_one == 0:
-                ours.close()
-                init.run(lambda it: init.exec_stage_one(it, held), launch)
-        try:
-            theirs.close()
-            if entry is not None:
-                entry.close()
-            return self._attend(ours)._replace(warnings=privileges.warnings)
-        finally:
-            ours.close()
-            for fd in held.values():
-                os.close(fd)
-            launch.close_program()
-            if stage_one:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(stage_one, 0)
-
-    def _attend(self, channel: Channel) -> Created:
-        """Follow the process until it is the program. The container may send it signals meanwhile."""
-        pid, terminal = 0, None
-        ready = False
-        deadline = time.monotonic() + _EXEC_SECONDS
-        try:
-            while True:
-                _wait_for(channel, pid, deadline)
-                record, fds = channel.receive()
-                if record is None and ready:
-                    return Created(pid, terminal, self.state, self.spec)
-                if record is None:
-                    raise Error(_FAILED + "it ended before it was ready")
-                if "error" in record:
-                    raise _in_context(record)
-                if "pid" in record:
-                    pid = int(record["pid"])
-                    if self.state.cgroup_path and not record["inside"]:
-                        limits.join_beside(self.state, pid, self.options.cgroup)
-                    score = self.process.get("oomScoreAdj", self.options.oom_score_adj)
-                    _set_oom_score(pid, score)
-                    channel.send({"joined": True})
-                elif "terminal" in record:
-                    terminal = fds[0]
-                elif "listener" in record:
-                    _deliver(self.kernel, record, pid, self.state.oci(), channel)
-                ready = ready or "ready" in record
-        except BaseException:
-            if terminal is not None:
-                os.close(terminal)
-            _kill_child(pid)
-            raise
-
-
-def _kill_child(pid: int) -> None:
-    if pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-
-
-def _wait_for(channel: Channel, pid: int, deadline: float) -> None:
-    """Wait until there is something to receive; whoever asks must not be held up by a container.
-
-    Raises FailedPrecondition when ``pid`` was stopped, or takes too long.
-    """
-    poll = select.poll()
-    poll.register(channel.socket, select.POLLIN)
-    while not poll.poll(_LOOK_MILLISECONDS):
-        found = proc.stat(pid) if pid else None
-        if found is not None and found.state == "T":
-            raise FailedPrecondition(_FAILED + "something in the container stopped it")
-        if time.monotonic() > deadline:
-            raise FailedPrecondition(_FAILED + "it does not become ready")

@@ -17,7 +17,7 @@ import pytest
 from pinnace.errors import Error
 from pinnace.linux.kernel import KERNEL, PR_SET_CHILD_SUBREAPER
 from pinnace.runc import container, native
-from pinnace.runc.create import DEFAULTS, Options
+from pinnace.runc.made import DEFAULTS, Options
 from pinnace.spec import oci
 from toolkit.build import bundle
 from toolkit.debian import Archive

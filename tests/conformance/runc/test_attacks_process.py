@@ -21,8 +21,8 @@ import pytest
 from pinnace.errors import Error
 from pinnace.linux import libc, sealed
 from pinnace.linux.kernel import PR_SET_DUMPABLE, Kernel
-from pinnace.runc import create as creation
 from pinnace.runc import executable, native, process
+from pinnace.runc.made import Options
 from tests.conformance.runc.attacker import both
 from tests.conformance.runc.conftest import Box
 from toolkit.paths import RUNTIME
@@ -159,7 +159,7 @@ def test_the_hosts_session_keyring_stays_outside(
     except OSError:
         pytest.skip("this kernel has no keys")
     box.set_args(*host_python, _KEYRING)
-    options = creation.Options(keyring=not undefended)
+    options = Options(keyring=not undefended)
     made = box.create(options=options)
     box.start()
     ended = box.ended(made.pid)
@@ -259,7 +259,7 @@ def leaked(tmp_path: Path) -> Iterator[int]:
 def test_leaked_descriptors_reach_nothing(box: Box, leaked: int, undefended: bool) -> None:
     """CVE-2024-21626, through /proc/self/fd of the program itself; ``--preserve-fds`` is the caller's wish."""
     box.set_args("sh", "-c", f"cat /proc/self/fd/{leaked}/secret")
-    made = box.create(options=creation.Options(preserve_fds=leaked - 2 if undefended else 0))
+    made = box.create(options=Options(preserve_fds=leaked - 2 if undefended else 0))
     box.start()
     assert (box.ended(made.pid).output == "secret") is undefended
 
@@ -272,7 +272,7 @@ def test_a_directory_of_the_image_that_leads_to_a_descriptor(
     (box.root / "work").symlink_to(f"/proc/self/fd/{leaked}")
     box.spec["process"]["cwd"] = "/work"
     box.set_args("cat", "secret")
-    options = creation.Options(preserve_fds=leaked - 2)
+    options = Options(preserve_fds=leaked - 2)
     if not undefended:
         with pytest.raises(Error, match="outside of container mount namespace root"):
             box.create(options=options)
