@@ -35,8 +35,6 @@ _REQUEST_SECONDS = 10.0
 _MAX_SESSIONS = 512
 _QUIET_MILLISECONDS = 50.0
 """Without anything to do for so long, a spare is made, so that it takes no time from a command that just began."""
-_PRACTICE_MILLISECONDS = 2.0
-"""The same for going through a request's motions."""
 _LEARN_SECONDS = 1.0
 """What a command wanted is imported after so long at the latest, however busy the keeper is."""
 _SPARE_SECONDS = 30.0
@@ -143,7 +141,7 @@ class Keeper:
     def _patience(self) -> float | None:
         """Milliseconds until an unfinished request is dropped, or a spare made or dismissed; ``None`` for ever."""
         if not self._is_practised:
-            return _PRACTICE_MILLISECONDS
+            return practice.quiet_milliseconds()
         now = time.monotonic()
         waiting = [
             each.deadline for each in self._sessions.values() if not each.pid and not each.has_shim

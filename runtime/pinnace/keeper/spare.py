@@ -18,8 +18,6 @@ from typing import Any
 from pinnace.keeper import command, practice
 from pinnace.keeper.protocol import Receiver
 
-_QUIET_MILLISECONDS = 10
-"""A command that comes before is one of many, in a script perhaps: no time is spent on rehearsing them."""
 _MOST = 64 << 10
 """Bytes of a request that are certain to fit into the socket, so that the keeper never waits for a spare."""
 
@@ -67,7 +65,7 @@ def _wait(line: socket.socket, entry: command.Entry, rehearse: command.Rehearsal
         command.prepare()
         poll = select.poll()
         poll.register(line, select.POLLIN)
-        if not poll.poll(_QUIET_MILLISECONDS):
+        if not poll.poll(practice.quiet_milliseconds()):
             _practise()
         kept_for = rehearse(lambda: bool(poll.poll(0)))
         receiver = Receiver(line)
