@@ -30,6 +30,8 @@ from pinnace.spec import oci, runtime
 
 _USERS = frozenset(("run", "exec"))
 """Commands that start a process which is their own child."""
+_NOBODY = (1 << 22) + 1
+"""No process has that number (proc_sys_kernel(5), pid_max)."""
 
 
 def run(is_wanted: Callable[[], bool]) -> None:
@@ -37,12 +39,13 @@ def run(is_wanted: Callable[[], bool]) -> None:
     for part in (native.prepare, run_of_runc, rehearsal_ctr.run):
         if is_wanted():
             return
-        with contextlib.suppress(Error, OSError):
+        # Whatever it is: a spare that ends would be replaced by one that ends.
+        with contextlib.suppress(Exception):
             part()
 
 
 def run_of_runc() -> None:
-    """Those of ``runc run``. Raises Error, OSError."""
+    """Those of ``runc run``."""
     with contextlib.suppress(Error, OSError):
         options.parse(runc.APP, ["run", "rehearsal"])
         spec = oci.default_spec("rehearsal", "rehearsal")
@@ -54,7 +57,7 @@ def run_of_runc() -> None:
         group.placed(spec["linux"].get("resources") or {})
         _describe(spec, group)
         json.dumps(state.oci())
-        with foreground.forwarding(0):
+        with foreground.forwarding(_NOBODY):
             pass
     with contextlib.suppress(Error, OSError):
         states.new(os.devnull, "rehearsal", "/")  # nothing can be made below what is no directory

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from pinnace.cli import rehearsal, rehearsal_ctr
+from pinnace.keeper import practice, protocol
 from pinnace.runc import native
 from pinnace.runc.launch import Launch
-from tests.unit.keeper.test_keeper import ENVIRONMENT, Command
+from tests.unit.keeper.test_keeper import ENVIRONMENT, Command, answer, ask
 from tests.unit.keeper.test_keeper import keeper as keeper
 
 
@@ -143,3 +145,48 @@ def test_the_rehearsal_is_of_the_real_steps(
     assert len(described) == 1
     if os.geteuid() == 0:
         assert described[0]
+
+
+def test_a_rehearsal_ends_when_a_command_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what fails in it is of no consequence."""
+    begun: list[str] = []
+
+    def broken() -> None:
+        begun.append("prepare")
+        raise RuntimeError
+
+    monkeypatch.setattr(native, "prepare", broken)
+    monkeypatch.setattr(rehearsal, "run_of_runc", lambda: begun.append("runc"))
+    monkeypatch.setattr(rehearsal_ctr, "run", lambda: begun.append("ctr"))
+    rehearsal.run(lambda: "runc" in begun)
+    assert begun == ["prepare", "runc"]
+
+
+def test_practice_starts_nothing(keeper: Path) -> None:
+    """Whoever asks for it gets no process, and the keeper goes on."""
+    before = _spare(keeper)
+    for _ in range(3):
+        with open(os.devnull, "rb", buffering=0) as stream:
+            connection = ask(keeper, practice.frame(), [stream.fileno()] * 5)
+        with connection:
+            assert answer(connection) == {"pid": 0}
+            assert connection.recv(1) == b""
+    assert _spare(keeper) == before
+
+
+def test_a_command_and_a_signal_in_one_go(keeper: Path) -> None:
+    """The spare gets the command's own frame, not what came behind it."""
+    spare = _spare(keeper)
+    frame = practice.frame() | {"op": "cli", "argv": ["ctr", "wait"], "env": [], "rlimits": []}
+    with (
+        open(os.devnull, "r+b", buffering=0) as stream,
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        connection.settimeout(10)
+        connection.connect(str(keeper))
+        place = os.open("/", os.O_PATH)
+        both = [protocol.pack(each) for each in (frame, {"op": "signal", "signal": signal.SIGTERM})]
+        socket.send_fds(connection, [b"".join(both)], [stream.fileno()] * 3 + [place])
+        os.close(place)
+        assert answer(connection) == {"pid": spare}
+        assert answer(connection) == {"signal": signal.SIGTERM}
