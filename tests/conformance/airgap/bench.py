@@ -33,6 +33,7 @@ class Bench:
         found = boards.get(BOARD)
         assert isinstance(found, EmulatedBoard)
         registry.start(yes=True)
+        registry.fill([found.arch])
         found.ensure_started(yes=True)
         self.board, self.folder, self.shown = found, folder, ""
         # The state of the laptop is its own: signing keys, known hosts.

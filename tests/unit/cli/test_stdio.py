@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from pinnace.api.schema.tasks import WaitResponse
 from pinnace.cli.stdio import Pump, Streams, remove_fifos
-from pinnace.errors import NotFound
+from pinnace.errors import Error, NotFound, Unavailable
 
 
 @contextmanager
@@ -39,12 +41,55 @@ def own_descriptors(place: Path) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class Gone:
+    """The answer of a daemon that has gone away meanwhile: the pump has to wait by other means."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def fileno(self) -> int:
+        return self._read
+
+    def arrived(self) -> bool:
+        return True
+
+    def result(self) -> WaitResponse:
+        raise Unavailable("the daemon is stopping")
+
+
+class Told(Gone):
+    """An answer that comes when the container has ended."""
+
+    def __init__(self, container: Callable[[], int]) -> None:
+        super().__init__()
+        self._result: list[int | Error] = []
+
+        def run() -> None:
+            try:
+                self._result.append(container())
+            except Error as problem:
+                self._result.append(problem)
+            os.write(self._write, b".")
+
+        threading.Thread(target=run).start()
+
+    def arrived(self) -> bool:
+        return bool(self._result)
+
+    def result(self) -> WaitResponse:
+        found = self._result[0]
+        if isinstance(found, Error):
+            raise found
+        return WaitResponse(exit_status=found)
+
+
 class Moved:
     """What a pump saw of a container that is a function."""
 
     def __init__(
-        self, place: Path, container: Callable[[Streams], int], *, ended: Callable[[], None] = list
-    ) -> None:
+        self, place: Path, container: Callable[[Streams], int], *, ended: Callable[[], None] = list,
+        goes: bool = False,
+    ) -> None:  # fmt: skip
         self.heard: list[object] = []
         streams = Streams("c1", terminal=False, directory=str(place / "fifo"))
         with own_descriptors(place):
@@ -54,7 +99,8 @@ class Moved:
                 on_stdin_end=lambda: self.heard.append("end"),
             )
             try:
-                pump.watch(lambda: container(streams))
+                end = Gone() if goes else Told(lambda: container(streams))
+                pump.watch(cast(Any, end), lambda: container(streams))
                 self.status = pump.run()
                 ended()
                 pump.drain()
@@ -64,7 +110,8 @@ class Moved:
         self.err = (place / "err").read_bytes()
 
 
-def test_moves_both_ways_and_more_than_a_fifo_holds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("goes", [False, True], ids=["told by the daemon", "the daemon goes away"])
+def test_moves_both_ways_and_more_than_a_fifo_holds(tmp_path: Path, goes: bool) -> None:
     sent = os.urandom(300_000)
     (tmp_path / "in").write_bytes(sent)
 
@@ -74,7 +121,7 @@ def test_moves_both_ways_and_more_than_a_fifo_holds(tmp_path: Path) -> None:
                 stdout.write(chunk)
         return 3
 
-    moved = Moved(tmp_path, cat)
+    moved = Moved(tmp_path, cat, goes=goes)
     assert (moved.status, moved.out, moved.heard) == (3, sent, ["end"])
     assert list((tmp_path / "fifo").iterdir()) == []
 
@@ -111,12 +158,13 @@ def test_signals_are_reported(tmp_path: Path) -> None:
     assert signal.SIGUSR1 in Moved(tmp_path, container).heard
 
 
-def test_an_error_while_waiting_is_the_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("goes", [False, True], ids=["told by the daemon", "the daemon goes away"])
+def test_an_error_while_waiting_is_the_result(tmp_path: Path, goes: bool) -> None:
     def container(_: Streams) -> int:
         raise NotFound("no such task")
 
     with pytest.raises(NotFound):
-        Moved(tmp_path, container)
+        Moved(tmp_path, container, goes=goes)
 
 
 def test_an_id_is_only_a_name(tmp_path: Path) -> None:
