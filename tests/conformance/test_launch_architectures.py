@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fresh import fresh
 from tests.unit.cli import test_launch as native_tests
 from tests.unit.cli.test_launch import keeper as keeper
 from toolkit import boards
@@ -34,11 +35,8 @@ def arch(request: pytest.FixtureRequest) -> Iterator[Arch]:
     if os.geteuid() != 0:
         pytest.skip("needs root: a board registers the emulator")
     board = boards.get(f"{request.param}-launch{os.getpid()}")
-    try:
-        board.ensure_started(yes=True)
+    with fresh(board):
         yield board.arch
-    finally:
-        board.destroy()
 
 
 @pytest.fixture(scope="module")

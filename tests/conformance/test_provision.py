@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.fresh import fresh
 from tests.laptop import Laptop
 from toolkit.boards.catalogue import find
 from toolkit.boards.emulated import EmulatedBoard
@@ -68,11 +69,8 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
 def bare() -> Iterator[EmulatedBoard]:
     """A board on which nothing was provisioned yet."""
     found = EmulatedBoard(find(NAME))
-    try:
-        found.ensure_started(yes=True)
+    with fresh(found):
         yield found
-    finally:
-        found.destroy()
 
 
 def emulated(**variables: str) -> str:

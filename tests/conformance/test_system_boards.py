@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fresh import fresh
 from toolkit import boards
 from toolkit.boards.system.board import SystemBoard
 from toolkit.boards.system.launch import Run
@@ -59,11 +60,8 @@ def _state(authority: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def kept() -> Iterator[SystemBoard]:
     """One board for all tests; each begins where it had just booted."""
     found = a_board("t")
-    try:
-        found.ensure_started(yes=True)
+    with fresh(found):
         yield found
-    finally:
-        found.destroy()
 
 
 @pytest.fixture

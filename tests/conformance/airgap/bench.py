@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.fresh import fresh
 from tests.laptop import Laptop
 from toolkit import boards
 from toolkit.boards import network
@@ -29,13 +30,8 @@ _HERE = str(network.subnet()[9])
 class Bench:
     """The board is the host ``pi`` of the inventory, reached over SSH as a real one is."""
 
-    def __init__(self, folder: Path) -> None:
-        found = boards.get(BOARD)
-        assert isinstance(found, EmulatedBoard)
-        registry.start(yes=True)
-        registry.fill([found.arch])
-        found.ensure_started(yes=True)
-        self.board, self.folder, self.shown = found, folder, ""
+    def __init__(self, board: EmulatedBoard, folder: Path) -> None:
+        self.board, self.folder, self.shown = board, folder, ""
         # The state of the laptop is its own: signing keys, known hosts.
         self.roles = folder / "roles"
         self.roles.mkdir()
@@ -110,7 +106,20 @@ def _ip(*words: str) -> None:
 
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Bench]:
-    made = Bench(folder)
+    board = boards.get(BOARD)
+    assert isinstance(board, EmulatedBoard)
+    registry.start(yes=True)
+    registry.fill([board.arch])
+    with fresh(board), _namespace(board):
+        made = Bench(board, folder)
+        # The board does not find the lab registry either, until a test lets it.
+        made.on("sed -i 's/registry.lab$/hidden.lab/' /etc/hosts; grep hidden.lab /etc/hosts; rm -rf /var/lib/apt/lists/*")  # fmt: skip
+        yield made
+
+
+@contextlib.contextmanager
+def _namespace(board: EmulatedBoard) -> Iterator[None]:
+    """While it lasts, from :data:`NAMESPACE` the board can be reached, and nothing else."""
     outer, inner = f"off{os.getpid() % 100000}", "eth0"
     try:
         _ip("netns", "add", NAMESPACE)
@@ -118,10 +127,7 @@ def started(folder: Path) -> Iterator[Bench]:
         _ip("link", "set", outer, "master", network.BRIDGE, "up")
         _ip("-n", NAMESPACE, "address", "add", f"{_HERE}/32", "dev", inner)
         _ip("-n", NAMESPACE, "link", "set", inner, "up")
-        _ip("-n", NAMESPACE, "route", "add", f"{made.board.address}/32", "dev", inner)
-        # The board does not find the lab registry either, until a test lets it.
-        made.on("sed -i 's/registry.lab$/hidden.lab/' /etc/hosts; grep hidden.lab /etc/hosts; rm -rf /var/lib/apt/lists/*")  # fmt: skip
-        yield made
+        _ip("-n", NAMESPACE, "route", "add", f"{board.address}/32", "dev", inner)
+        yield
     finally:
         subprocess.run(["ip", "netns", "delete", NAMESPACE], check=False)
-        made.board.destroy()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fresh import fresh
 from tests.laptop import Laptop
 from toolkit import boards
 from toolkit.boards import capability
@@ -54,11 +55,8 @@ COMPOSE = """services:
 @pytest.fixture(scope="module")
 def board() -> Iterator[Board]:
     found = boards.get(f"{BOARD}-booted")
-    try:
-        found.ensure_started(yes=True)
+    with fresh(found):
         yield found
-    finally:
-        found.destroy()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.fresh import fresh
 from toolkit import boards
 from toolkit.boards.board import Board
 from toolkit.connection.hostkeys import KnownHosts
@@ -77,7 +78,5 @@ class _Leaving(_Plain):
 def started(name: str, directory: Path) -> Iterator[Machine]:
     """A new board ``emu-<machine>-<name>``, destroyed afterwards."""
     board = boards.get(name)
-    try:
+    with fresh(board):
         yield Machine(board, directory / "known_hosts")
-    finally:
-        board.destroy()

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fresh import fresh
 from tests.laptop import Laptop
 from toolkit import boards
-from toolkit.boards.board import Board
 from toolkit.boards.emulated import EmulatedBoard
 from toolkit.paths import cache_dir, state_dir
 
@@ -45,7 +45,7 @@ class Fleet:
 
     def __init__(self, folder: Path) -> None:
         self.healthy = [f"h{number}" for number in range(1, HEALTHY + 1)]
-        self.boards: dict[str, Board] = {}
+        self.boards = {name: boards.get(f"emu-amd64-{name}") for name in [*self.healthy, *SICK]}
         (folder / ".ssh").mkdir()
         self._known = folder / ".ssh" / "known_hosts"
         # Another home has other known hosts; what is cached and what runs stays where it is.
@@ -57,10 +57,6 @@ class Fleet:
         )
 
     def start(self) -> None:
-        names = [*self.healthy, *SICK]
-        for name in names:
-            self.boards[name] = boards.get(f"emu-amd64-{name}")
-            self.boards[name].ensure_started(yes=True)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self._fall_ill, SICK))
         # The sick come first, so that the healthy have their turn beside them.
@@ -117,12 +113,9 @@ class Ended:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     made = Fleet(tmp_path_factory.mktemp("fleet"))
-    try:
+    with fresh(*made.boards.values()):
         made.start()
         yield made
-    finally:
-        for board in made.boards.values():
-            board.destroy()
 
 
 def test_the_sick_are_named_and_hold_nobody(fleet: Fleet, tmp_path: Path) -> None:

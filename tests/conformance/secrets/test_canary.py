@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.secrets.canaries import Canaries, Secretive, Strace, executed, keys, on
+from tests.fresh import fresh
 from toolkit.boards.catalogue import find
 from toolkit.boards.emulated import EmulatedBoard
 
@@ -108,11 +109,8 @@ def laptop(folder: Path, age: Path) -> Secretive:
 @pytest.fixture(scope="module")
 def board() -> Iterator[EmulatedBoard]:
     found = EmulatedBoard(find(NAME))
-    try:
-        found.ensure_started(yes=True)
+    with fresh(found):
         yield found
-    finally:
-        found.destroy()
 
 
 Provisioned = tuple[subprocess.CompletedProcess[bytes], dict[str, list[bytes]]]

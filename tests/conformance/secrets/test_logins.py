@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fresh import fresh
 from tests.laptop import Laptop
 from toolkit import boards
 from toolkit.boards.emulated import EmulatedBoard
@@ -23,10 +24,9 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     folder = tmp_path_factory.mktemp("logins")
     two = [boards.get(f"emu-amd64-login{number}") for number in (1, 2)]
     known, lines = "", []
-    try:
+    with fresh(*two):
         for board, secret in zip(two, ("PI_PASSWORD", "PI_NOBODY"), strict=True):
             assert isinstance(board, EmulatedBoard)
-            board.ensure_started(yes=True)
             # sudo takes the last line that fits.
             change = (
                 f"echo pi:{_PASSWORD} | chpasswd; echo '{_STRICT}' > /etc/sudoers.d/zz-strict; "
@@ -43,9 +43,6 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
         made = Laptop(folder, HOME=str(folder), XDG_STATE_HOME=str(folder), XDG_CACHE_HOME=str(cache_dir().parent), PI_PASSWORD=_PASSWORD, SSH_AUTH_SOCK="")  # fmt: skip
         made.inventory("[fleet]\n" + "\n".join(lines) + "\n[fleet:vars]\nroles=registry\n")
         yield made
-    finally:
-        for board in two:
-            board.destroy()
 
 
 def test_the_one_with_a_password_is_done_and_the_other_says_what_it_lacks(laptop: Laptop) -> None:

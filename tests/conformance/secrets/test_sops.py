@@ -11,6 +11,7 @@ import pytest
 
 from tests.conformance.secrets import sops
 from tests.conformance.secrets.canaries import Canaries, Secretive, Strace, executed, keys, on
+from tests.fresh import fresh
 from toolkit.boards.catalogue import find
 from toolkit.boards.emulated import EmulatedBoard
 
@@ -85,11 +86,8 @@ def laptop(files: Files) -> Secretive:
 @pytest.fixture(scope="module")
 def board(laptop: Secretive) -> Iterator[EmulatedBoard]:
     found = EmulatedBoard(find(NAME))
-    try:
-        found.ensure_started(yes=True)
+    with fresh(found):
         yield found
-    finally:
-        found.destroy()
 
 
 def test_they_arrive_and_are_nowhere_else(

@@ -31,6 +31,7 @@ from tests.conformance.runc.differential.rows import (
 )
 from tests.conformance.runc.differential.runtimes import Observed
 from tests.conformance.runc.differential.table import Row
+from tests.fresh import fresh
 from toolkit import boards
 from toolkit.arch import Arch
 from toolkit.boards.system.board import SystemBoard
@@ -71,11 +72,8 @@ def _rows() -> list[Row]:
 def board() -> Iterator[SystemBoard]:
     found = boards.get(f"{KIND}-table{os.getpid()}")
     assert isinstance(found, SystemBoard)
-    try:
-        found.ensure_started(yes=True)
+    with fresh(found):
         yield found
-    finally:
-        found.destroy()
 
 
 def _send(board: SystemBoard, script: str, data: bytes = b"") -> str:

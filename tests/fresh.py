@@ -1,0 +1,28 @@
+"""A board of a test's own, which is new whatever an earlier run left behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TypeVar
+
+from toolkit.boards.board import Board
+
+Kind = TypeVar("Kind", bound=Board)
+
+
+@contextlib.contextmanager
+def fresh(*boards: Kind) -> Iterator[tuple[Kind, ...]]:
+    """The ``boards``, started, and destroyed afterwards.
+
+    A run that was killed could not destroy its own: what is on those is another test's.
+    """
+    for board in boards:
+        board.destroy()
+    try:
+        for board in boards:
+            board.ensure_started(yes=True)
+        yield boards
+    finally:
+        for board in boards:
+            board.destroy()
