@@ -1,13 +1,16 @@
 """``runc``: our low-level runtime beside Debian's newest runc and crun, on the same bundle.
 
-* ``run-warm``: ``run`` of true through the keeper, median milliseconds; ``run-cold``: without a keeper.
-* ``run-100``: a hundred of them one after another (through the keeper), milliseconds.
+* ``run-warm``: ``run`` of true through the keeper, median milliseconds; ``run-cold``: without a keeper. Before each
+  nothing was done for 50 ms: what a command of one runtime leaves behind in the kernel would make the next one's
+  quicker, whosever it is (docs/benchmarks/README.md).
+* ``run-warm-v2``, ``run-cold-v2``: the same with control groups of version 2, on a machine that has both.
+* ``run-100``: a hundred of them one after another without a pause (through the keeper), milliseconds.
 * ``create-100``: a hundred ``create`` at the same time, milliseconds until the last one is done.
 * ``created-memory``: PSS of a created container's process, KiB.
 * ``least-memory``: the smallest memory limit, by powers of two, under which a container runs, KiB.
 
 Each runtime is in an arena of its own with its probe; the probes are asked in turn. crun refuses machines that have
-both cgroup versions mounted, so none of the three sees version 2 there.
+both cgroup versions mounted, so none of the three sees more than one.
 """
 
 from __future__ import annotations
@@ -34,7 +37,11 @@ ROUNDS, WARM_UP = 30, 3
 _SUITE = "forky"
 _KEEPER = "/run/pinnace/keeper.sock"
 _ONE_VERSION = "(! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified)"
+_VERSION_2 = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
 _SIDES = ("warm", "cold", "runc", "crun")
+
+Times = dict[str, list[float]]
+"""What was measured, by side."""
 
 
 class Side:
@@ -92,27 +99,47 @@ def run() -> list[Result]:
     arch = Arch.from_machine(os.uname().machine)
     if arch not in (Arch.AMD64, Arch.ARM64):
         raise UsageError("Debian has the peers for amd64 and arm64; measure on one of these")
+    archive = Archive(_SUITE, arch.facts.debian)
+    peers, single = {}, {}
     with contextlib.ExitStack() as stack:
-        with console.step("runtimes"):
-            sides = _sides(stack, Archive(_SUITE, arch.facts.debian))
-            configuration = sides["runc"].configuration()
-            for side in sides.values():
-                side.start(configuration)
-        peers = {name: f"{name} {_version(sides[name])}" for name in ("runc", "crun")}
-        with console.step(f"measure: {ROUNDS} runs of each in turn"):
-            single = _in_turn(sides, "run", ROUNDS, WARM_UP)
-        with console.step("measure: a hundred runs, a hundred creations, memory"):
-            others = {
-                what: _in_turn({name: sides[name] for name in _SIDES if name != "cold"}, what, 1, 0)
-                for what in ("run-100", "create-100", "created-memory", "least-memory")
-            }
+        for suffix, setup in _versions().items():
+            with console.step(f"runtimes{suffix}"):
+                sides = _started(stack, archive, setup)
+            with console.step(f"measure: {ROUNDS} runs of each in turn{suffix}"):
+                single[suffix] = _in_turn(sides, "run", ROUNDS, WARM_UP)
+            if suffix:
+                continue
+            peers = {name: f"{name} {_version(sides[name])}" for name in ("runc", "crun")}
+            with console.step("measure: a hundred runs, a hundred creations, memory"):
+                others = {
+                    what: _in_turn(
+                        {name: sides[name] for name in _SIDES if name != "cold"}, what, 1, 0
+                    )
+                    for what in ("run-100", "create-100", "created-memory", "least-memory")
+                }
     return _results(single, others, peers)
 
 
-def _sides(stack: contextlib.ExitStack, archive: Archive) -> dict[str, Side]:
+def _versions() -> dict[str, str]:
+    """What leaves one version of control groups, by what is appended to the benchmarks' names."""
+    found = {"": _ONE_VERSION}
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        found["-v2"] = _VERSION_2
+    return found
+
+
+def _started(stack: contextlib.ExitStack, archive: Archive, setup: str) -> dict[str, Side]:
+    sides = _sides(stack, archive, setup)
+    configuration = sides["runc"].configuration()
+    for side in sides.values():
+        side.start(configuration)
+    return sides
+
+
+def _sides(stack: contextlib.ExitStack, archive: Archive, version: str) -> dict[str, Side]:
     sides = {}
     for name in ("warm", "cold"):
-        arena = stack.enter_context(Arena(_ONE_VERSION))
+        arena = stack.enter_context(Arena(version))
         release = bundle.unpack_here(arena.scratch / "release")
         keeper = _KEEPER if name == "warm" else ""
         if keeper:
@@ -125,7 +152,7 @@ def _sides(stack: contextlib.ExitStack, archive: Archive) -> dict[str, Side]:
         root = archive.unpack([name], dependencies=True)
         # With that release's libraries in place of the machine's: older programs run with newer ones.
         library = next(root.glob("usr/lib/*-linux-gnu"))
-        setup = f"{_ONE_VERSION} && mount --bind '{library}' /usr/lib/{library.name}"
+        setup = f"{version} && mount --bind '{library}' /usr/lib/{library.name}"
         arena = stack.enter_context(Arena(setup))
         extra = ["--cgroup-manager", "cgroupfs"] if name == "crun" else []
         sides[name] = Side(name, arena, [str(root / program), *extra], {})
@@ -148,10 +175,8 @@ def _version(side: Side) -> str:
     return shown[2] if len(shown) > 2 else "of Debian"
 
 
-def _in_turn(
-    sides: dict[str, Side], what: str, rounds: int, warm_up: int
-) -> dict[str, list[float]]:
-    measured: dict[str, list[float]] = {name: [] for name in sides}
+def _in_turn(sides: dict[str, Side], what: str, rounds: int, warm_up: int) -> Times:
+    measured: Times = {name: [] for name in sides}
     for number in range(warm_up + rounds):
         names = list(sides) if number % 2 == 0 else list(reversed(sides))
         for name in names:
@@ -162,15 +187,14 @@ def _in_turn(
 
 
 def _results(
-    single: dict[str, list[float]],
-    others: dict[str, dict[str, list[float]]],
-    peers: dict[str, str],
+    single: dict[str, Times], others: dict[str, Times], peers: dict[str, str]
 ) -> list[Result]:
     found = []
     for name, shown in peers.items():
-        for side in ("warm", "cold"):
-            ours, theirs = median(single[side]), median(single[name])
-            found.append(Result(f"run-{side}", shown, ours, theirs, "ms"))
+        for suffix, times in single.items():
+            for side in ("warm", "cold"):
+                ours, theirs = median(times[side]), median(times[name])
+                found.append(Result(f"run-{side}{suffix}", shown, ours, theirs, "ms"))
         for what, values in others.items():
             unit = "KiB" if what.endswith("memory") else "ms"
             found.append(Result(what, shown, median(values["warm"]), median(values[name]), unit))
