@@ -55,6 +55,7 @@ def run_of_runc() -> None:
         limits.sought(spec, state)
         group = cgroups.find("/rehearsal")
         group.placed(spec["linux"].get("resources") or {})
+        group.limits_devices()
         _describe(spec, group)
         json.dumps(state.oci())
         with foreground.forwarding(_NOBODY):

@@ -15,6 +15,7 @@ from typing import Any
 
 from pinnace.errors import FailedPrecondition, PermissionDenied
 from pinnace.linux import caller, cgroups, proc
+from pinnace.linux.cgroups.v1 import LegacyCgroup
 from pinnace.linux.kernel import KERNEL, Kernel
 from pinnace.runc import attending, hooks, limits, mapped, namespaces, native
 from pinnace.runc import state as states
@@ -158,13 +159,14 @@ class _Creation:
         )
 
     def _let_in(self, channel: Channel) -> None:
-        """Make the groups that a process waits for which is under way already, and hand them to it."""
+        """Make what is left of the groups while the process is under way already, and hand it those that it waits for."""
         if self.pending is None:
             return
         self.pending.make()
-        entry = self.pending.group.legacy_entry()
-        channel.tell({"groups": True}, tuple(entry.fds()))
-        entry.close()
+        if isinstance(self.pending.group, LegacyCgroup):
+            entry = self.pending.group.legacy_entry()
+            channel.tell({"groups": True}, tuple(entry.fds()))
+            entry.close()
 
     def _fork(self, launch: Launch, ours: Channel, *, held: bool) -> bool:
         """Fork what becomes the container: its first process at once, or the stage before that.

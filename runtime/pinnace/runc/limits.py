@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pinnace.errors import (
@@ -18,6 +19,7 @@ from pinnace.errors import (
 )
 from pinnace.linux import cgroups
 from pinnace.linux.cgroups.v1 import LegacyCgroup
+from pinnace.linux.cgroups.v2 import UnifiedCgroup
 from pinnace.runc import devices
 from pinnace.runc.state import ContainerState
 
@@ -41,8 +43,15 @@ def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
         return _make_unit(path, resources, state)
     group = _found(path, state)
     _refuse_used(group)
-    try:
+    with _whole(group):
         return _make_group(group, path, resources, state)
+
+
+@contextlib.contextmanager
+def _whole(group: cgroups.Cgroup) -> Iterator[None]:
+    """A group that can't be made as it was asked for does not stay."""
+    try:
+        yield
     except BaseException:
         with contextlib.suppress(OSError):
             group.delete()
@@ -50,28 +59,39 @@ def make(spec: dict[str, Any], state: ContainerState) -> cgroups.Cgroup | None:
 
 
 class Pending(NamedTuple):
-    """A group that is known and not yet made: see :func:`begin`."""
+    """A group that is known and not yet made, or without its device rules: see :func:`begin`."""
 
-    group: LegacyCgroup
+    group: LegacyCgroup | UnifiedCgroup
     path: str
     resources: dict[str, Any]
     state: ContainerState
 
     def make(self) -> None:
         """What is left of :func:`make`, with the same errors; what was made until then stays."""
-        _make_group(self.group, self.path, self.resources, self.state)
+        if isinstance(self.group, LegacyCgroup):
+            _make_group(self.group, self.path, self.resources, self.state)
+        else:
+            self.group.apply_devices(self.resources.get("devices") or [])
 
 
 def begin(spec: dict[str, Any], state: ContainerState) -> Pending | None:
     """The part of ``make`` that comes before the first process; None for a group that has to be there as a whole.
 
     A process enters groups of version 1 by itself, the later the better. There is one for each controller, and making
-    them takes about as long as what the process does before it enters. Raises as ``make`` does.
+    them takes about as long as what the process does before it enters. A group of version 2 it is born in, so that all that
+    it uses counts; only which devices it may open need not be said before it is about to become somebody else's
+    program. Raises as ``make`` does.
     """
     pending = sought(spec, state)
-    if pending is not None and pending.group.unified_root:
-        _save_path(state, pending.group)
-        pending.group.create_unified()
+    if pending is None:
+        return None
+    group = pending.group
+    if isinstance(group, UnifiedCgroup):
+        with _whole(group):
+            _make_group(group, pending.path, {**pending.resources, "devices": []}, state)
+    elif group.unified_root:
+        _save_path(state, group)
+        group.create_unified()
     return pending
 
 
@@ -82,7 +102,7 @@ def sought(spec: dict[str, Any], state: ContainerState) -> Pending | None:
     path, resources = _wanted(spec)
     group = _found(path, state)
     # What version 2 limits it limits from the process's birth on.
-    if not isinstance(group, LegacyCgroup) or group.limits_elsewhere(resources):
+    if isinstance(group, LegacyCgroup) and group.limits_elsewhere(resources):
         return None
     _refuse_used(group)
     return Pending(group, path, resources, state)
@@ -99,7 +119,7 @@ def _wanted(spec: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return str(linux.get("cgroupsPath") or ""), resources
 
 
-def _found(path: str, state: ContainerState) -> cgroups.Cgroup:
+def _found(path: str, state: ContainerState) -> LegacyCgroup | UnifiedCgroup:
     # One level below the root: each costs a directory in every hierarchy, made and removed.
     return cgroups.find(path or f"/pinnace-runc-{state.id}")
 

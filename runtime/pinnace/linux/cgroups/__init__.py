@@ -18,7 +18,9 @@ from pinnace.linux.cgroups.v2 import UnifiedCgroup
 __all__ = ["Cgroup", "Entry", "beside", "find", "normalize"]
 
 
-def find(path: str, mounts: list[mountinfo.MountPoint] | None = None) -> Cgroup:
+def find(
+    path: str, mounts: list[mountinfo.MountPoint] | None = None
+) -> LegacyCgroup | UnifiedCgroup:
     """The control group called ``path`` (absolute below each hierarchy); it need not exist yet."""
     path = normalize(path)
     points = mountinfo.read_types("cgroup", "cgroup2") if mounts is None else mounts

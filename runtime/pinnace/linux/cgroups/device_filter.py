@@ -30,6 +30,8 @@ _JUMP_IF_NOT, _JUMP_IF_NOT_REGISTER, _JUMP_IF, _EXIT = 0x55, 0x5D, 0x15, 0x95
 # Registers: what is returned, the context, then the parts of it.
 _RESULT, _CONTEXT, _TYPE, _WANTED, _MAJOR, _MINOR = range(6)
 
+_was_available = False
+
 
 def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, value: int = 0) -> bytes:  # fmt: skip
     return struct.pack("<BBhi", code, target | source << 4, offset, value)
@@ -94,11 +96,17 @@ def _rule(rule: dict[str, Any]) -> tuple[bytes, bool]:
 
 
 def is_available() -> bool:
-    """Whether this kernel takes such programs: not without CONFIG_CGROUP_BPF, nor under user emulation."""
-    try:
-        os.close(_load(_answer(allow=True)))
-    except OSError:
-        return False
+    """Whether this kernel takes such programs: not without CONFIG_CGROUP_BPF, nor under user emulation.
+
+    One that did still does: should the next be refused, then that is an error, and not a container without its rules.
+    """
+    global _was_available
+    if not _was_available:
+        try:
+            os.close(_load(_answer(allow=True)))
+        except OSError:
+            return False
+        _was_available = True
     return True
 
 
