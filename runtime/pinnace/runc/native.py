@@ -10,6 +10,7 @@ same steps, same order, same result.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -58,6 +59,7 @@ _CGROUP_FLAGS = mnt.MS_NOSUID | mnt.MS_NODEV | mnt.MS_NOEXEC
 _ORDINARY_ROOTS = ("", "slave", "rslave", "private", "rprivate")
 _U64 = struct.Struct("=Q")
 _MOST = 0xFFFFFFFFFFFFFFFF
+_KEPT = 256
 _PADDING = [bytes(8 - over) for over in range(8)]
 _ENCODING = (
     sys.getfilesystemencoding(),
@@ -69,6 +71,9 @@ class _Unfit(Exception):
     """The description can't say this."""
 
 
+_Field = str | bytes | int | tuple[str, ...]
+
+
 class Description:
     """Steps in their binary form; ``init.c`` says what it is."""
 
@@ -77,25 +82,47 @@ class Description:
     def __init__(self) -> None:
         self._parts = [_U64.pack(_MAGIC)]
 
-    def add(self, step: str, *fields: str | bytes | int | list[str]) -> None:
+    def add(self, step: str, *fields: _Field) -> None:
         """Append a step. Raises ``_Unfit`` for a text with a zero byte in it."""
-        parts, number = self._parts, _U64.pack
-        parts.append(number(_NUMBERS[step]))
-        for field in fields:
-            if isinstance(field, int):
-                parts.append(number(field & _MOST))
-            elif isinstance(field, list):
-                parts.append(number(len(field)))
-                parts += map(_text, field)
-            else:
-                parts.append(_text(field))
+        self._parts.append(_step(step, *fields))
+
+    def add_own(self, step: str, *fields: _Field) -> None:
+        """The same for one that no other container has: it is not kept."""
+        self._parts.append(_step.__wrapped__(step, *fields))
 
     def about(self, text: str, status: int = Error.grpc_status, style: int = PLAIN) -> None:
         """What is said when one of the steps from here on fails."""
-        self.add("about", _quoted(text), status, style)
+        self._parts.append(_about(text, status, style))
 
     def data(self) -> bytes:
         return b"".join(self._parts)
+
+
+# Most steps are the same for every container: the keeper's spare has them ready (``cli/rehearsal.py``).
+@functools.lru_cache(_KEPT)
+def _step(step: str, *fields: _Field) -> bytes:
+    number = _U64.pack
+    parts = [number(_NUMBERS[step])]
+    for field in fields:
+        if isinstance(field, int):
+            parts.append(number(field & _MOST))
+        elif isinstance(field, tuple):
+            parts.append(number(len(field)))
+            parts += map(_text, field)
+        else:
+            parts.append(_text(field))
+    return b"".join(parts)
+
+
+@functools.lru_cache(_KEPT)
+def _about(text: str, status: int, style: int) -> bytes:
+    return _step("about", _quoted(text), status, style)
+
+
+@functools.lru_cache(_KEPT)
+def _place(path: str) -> str:
+    """A path in the container, from its root and without detours."""
+    return os.path.normpath("/" + path.lstrip("/"))
 
 
 def _text(value: str | bytes) -> bytes:
@@ -345,7 +372,7 @@ class _Root:
         to, launch, spec = self._to, self._launch, self._launch.spec
         linux = spec.get("linux") or {}
         propagation = mnt.PROPAGATION[linux.get("rootfsPropagation") or "rslave"]
-        to.add("allowed", sorted(PROC_FILES))
+        to.add("allowed", tuple(sorted(PROC_FILES)))
         path = os.path.realpath(os.path.join(launch.bundle, spec["root"]["path"]))
         to.about(f"root file system {path}: ")
         to.add("root", path, propagation)
@@ -359,7 +386,7 @@ class _Root:
             to.about(f"{place}: ")
             to.add("setting", place, value)
         to.add("optional")
-        to.add("directory", os.path.normpath("/" + launch.process["cwd"]))
+        to.add("directory", _place(launch.process["cwd"]))
         self._protect(linux)
         to.about("pivot_root: ")
         to.add("pivot")
@@ -368,7 +395,7 @@ class _Root:
     def _mount(self, item: dict[str, Any]) -> bool:
         """One mount; false when it puts the host's devices in /dev."""
         parsed = parse_options(item.get("options") or [])
-        target = os.path.normpath("/" + item["destination"].lstrip("/"))
+        target = _place(item["destination"])
         kind = item.get("type") or ""
         is_bind = bool(parsed.flags & mnt.MS_BIND) or kind == "bind"
         if parsed.copy_up or (target.startswith("/proc/") and target not in PROC_FILES):
@@ -507,13 +534,13 @@ def _become(to: Description, launch: Launch) -> None:
     user = process.get("user") or {}
     uid, gid = int(user.get("uid") or 0), int(user.get("gid") or 0)
     environment = environment_of(process)
-    words = [f"{key}={value}" for key, value in environment.items()]
-    to.add("environment", words, "" if "HOME" in environment else str(uid))
+    words = tuple(f"{key}={value}" for key, value in environment.items())
+    to.add_own("environment", words, "" if "HOME" in environment else str(uid))
     no_new_privileges = bool(process.get("noNewPrivileges"))
     if privileges.filter is not None:
         # Without no_new_privs this takes CAP_SYS_ADMIN, which goes away below.
         last = int(no_new_privileges)
-        to.add("filter", privileges.filter.flags, last, privileges.filter.program)
+        to.add_own("filter", privileges.filter.flags, last, privileges.filter.program)
     sets = privileges.sets
     to.add("bounding", sets["bounding"], privileges.bounding)
     change_directory = f"chdir to cwd ({process['cwd']!r}) set in config.json failed: "
@@ -552,8 +579,8 @@ def _program(to: Description, arguments: list[str], environment: dict[str, str])
         directories = environment.get("PATH", "").split(":")
         candidates = [f"{directory or '.'}/{name}" for directory in directories]
     to.about(f'exec: "{name}": ', style=LOOKED_UP)
-    spelled = [_quoted(path) for path in candidates]
-    to.add("program", list(arguments), int("/" in name), candidates, spelled)
+    spelled = tuple(_quoted(path) for path in candidates)
+    to.add_own("program", tuple(arguments), int("/" in name), tuple(candidates), spelled)
     to.about("")
 
 
