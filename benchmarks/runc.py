@@ -28,7 +28,7 @@ from benchmarks import runc_probe
 from benchmarks.harness import Result, median
 from toolkit import console, host
 from toolkit.arch import Arch
-from toolkit.arena import Arena
+from toolkit.arena import VERSION_2, Arena
 from toolkit.build import bundle
 from toolkit.debian import Archive
 from toolkit.errors import PinnaceError, UsageError
@@ -37,7 +37,6 @@ ROUNDS, WARM_UP = 30, 3
 _SUITE = "forky"
 _KEEPER = "/run/pinnace/keeper.sock"
 _ONE_VERSION = "(! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified)"
-_VERSION_2 = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"
 _SIDES = ("warm", "cold", "runc", "crun")
 
 Times = dict[str, list[float]]
@@ -124,7 +123,7 @@ def _versions() -> dict[str, str]:
     """What leaves one version of control groups, by what is appended to the benchmarks' names."""
     found = {"": _ONE_VERSION}
     if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        found["-v2"] = _VERSION_2
+        found["-v2"] = VERSION_2
     return found
 
 

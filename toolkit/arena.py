@@ -21,6 +21,8 @@ from typing import IO, Any
 from toolkit.errors import PinnaceError
 
 _CGROUPS = Path("/sys/fs/cgroup")
+VERSION_2 = f"umount -R {_CGROUPS} && mount -t cgroup2 none {_CGROUPS}"
+"""For an arena's ``setup``: control groups of version 2 alone. Controllers that this machine has in version 1 stay there."""
 # The shell mounts a fresh /run, says that it is there, and stays as the first process.
 _FIRST = "mount -t tmpfs -o mode=755 tmpfs /run && {setup} && echo ready && exec sleep infinity"
 

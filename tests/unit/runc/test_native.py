@@ -73,9 +73,9 @@ def _harmless() -> Description:
     to = Description()
     to.about("a test: ")
     to.add("tell", '{"ready":true}')
-    to.add("environment", ["A=1", "B=two words", "C="], "")
+    to.add("environment", ("A=1", "B=two words", "C="), "")
     to.about('exec: "env": ', style=LOOKED_UP)
-    to.add("program", ["env"], 0, ["/nothing/env", "/usr/bin/env", "/bin/env"], ["a", "b", "c"])
+    to.add("program", ("env",), 0, ("/nothing/env", "/usr/bin/env", "/bin/env"), ("a", "b", "c"))  # fmt: skip
     to.about("", style=EXECUTED)
     to.add("execute")
     return to
@@ -178,7 +178,7 @@ def test_what_no_program_is_in_is_an_error(program: Path, tmp_path: Path) -> Non
     broken.write_bytes(b"\x7fELF and nothing else")
     broken.chmod(0o755)
     to = Description()
-    to.add("environment", [], "")
+    to.add("environment", (), "")
     native._program(to, [str(broken)], {})
     native._execute(to)
     (told,) = run(program, to.data()).told

@@ -54,8 +54,8 @@ def _carry_out(init: WaitingInit, description: Description, stdout: int) -> list
 def _prints(command: str) -> Description:
     to = Description()
     to.add("tell", '{"ready":true}')
-    to.add("environment", [], "")
-    to.add("program", ["sh", "-c", command], 1, ["/bin/sh"], ["/bin/sh"])
+    to.add("environment", (), "")
+    to.add("program", ("sh", "-c", command), 1, ("/bin/sh",), ("/bin/sh",))
     to.add("close on exec", 3)
     to.add("execute")
     return to
