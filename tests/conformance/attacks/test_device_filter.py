@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from pinnace.linux import mountinfo
+from pinnace.linux.cgroups import device_filter
 from pinnace.linux.cgroups.v2 import UnifiedCgroup
 from pinnace.runc import devices
 
 pytestmark = pytest.mark.root
 _DENY_ALL = {"allow": False, "access": "rwm"}
+_OFTEN = 3000
 
 ATTACK = """
 import os, stat, sys
@@ -94,3 +97,16 @@ def test_reading_may_be_allowed_alone(cgroup: UnifiedCgroup, tmp_path: Path) -> 
     read = {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rm"}
     cgroup.apply({"devices": [_DENY_ALL, read]})
     assert _attack(cgroup, tmp_path)[0] == "open 1"  # it wants to write as well
+
+
+@pytest.mark.usefixtures("cgroup")
+def test_signals_do_not_keep_rules_from_a_group() -> None:
+    """The kernel refuses a program while a signal is pending, as that of a child that ends just then."""
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        for _ in range(_OFTEN):
+            os.close(device_filter._load(device_filter.program([_DENY_ALL, *devices.ALLOWED])))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

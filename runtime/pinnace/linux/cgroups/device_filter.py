@@ -6,6 +6,7 @@ Version 2 has no device files as version 1 has; BPF_PROG_TYPE_CGROUP_DEVICE take
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -29,6 +30,8 @@ _LOAD_WORD, _MOVE, _MOVE_REGISTER, _AND, _SHIFT_RIGHT = 0x61, 0xB7, 0xBF, 0x57, 
 _JUMP_IF_NOT, _JUMP_IF_NOT_REGISTER, _JUMP_IF, _EXIT = 0x55, 0x5D, 0x15, 0x95
 # Registers: what is returned, the context, then the parts of it.
 _RESULT, _CONTEXT, _TYPE, _WANTED, _MAJOR, _MINOR = range(6)
+
+_TRIES = 20
 
 _was_available = False
 
@@ -125,6 +128,18 @@ def attach(directory: str, rules: list[dict[str, Any]]) -> None:
 
 
 def _load(code: bytes) -> int:
+    """A descriptor of the program. Raises OSError.
+
+    The kernel's verifier gives up, with EAGAIN, when a signal is pending (kernel/bpf/verifier.c), as that of a child that
+    has just ended: when the call is through it is pending no longer.
+    """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            return _load_once(code)
+    return _load_once(code)
+
+
+def _load_once(code: bytes) -> int:
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
     wanted = struct.pack(
