@@ -99,40 +99,33 @@ def run() -> list[Result]:
     if arch not in (Arch.AMD64, Arch.ARM64):
         raise UsageError("Debian has the peers for amd64 and arm64; measure on one of these")
     archive = Archive(_SUITE, arch.facts.debian)
-    peers, single = {}, {}
     with contextlib.ExitStack() as stack:
-        for suffix, setup in _versions().items():
-            with console.step(f"runtimes{suffix}"):
-                sides = _started(stack, archive, setup)
-            with console.step(f"measure: {ROUNDS} runs of each in turn{suffix}"):
-                single[suffix] = _in_turn(sides, "run", ROUNDS, WARM_UP)
-            if suffix:
-                continue
-            peers = {name: f"{name} {_version(sides[name])}" for name in ("runc", "crun")}
-            with console.step("measure: a hundred runs, a hundred creations, memory"):
-                others = {
-                    what: _in_turn(
-                        {name: sides[name] for name in _SIDES if name != "cold"}, what, 1, 0
-                    )
-                    for what in ("run-100", "create-100", "created-memory", "least-memory")
-                }
+        sides = _started(stack, archive, _ONE_VERSION)
+        single = {"": _single(sides)}
+        peers = {name: f"{name} {_version(sides[name])}" for name in ("runc", "crun")}
+        with console.step("measure: a hundred runs, a hundred creations, memory"):
+            others = {
+                what: _in_turn({name: sides[name] for name in _SIDES if name != "cold"}, what, 1, 0)
+                for what in ("run-100", "create-100", "created-memory", "least-memory")
+            }
+        if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # else it was version 2 above
+            single["-v2"] = _single(_started(stack, archive, VERSION_2))
     return _results(single, others, peers)
 
 
-def _versions() -> dict[str, str]:
-    """What leaves one version of control groups, by what is appended to the benchmarks' names."""
-    found = {"": _ONE_VERSION}
-    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        found["-v2"] = VERSION_2
-    return found
-
-
-def _started(stack: contextlib.ExitStack, archive: Archive, setup: str) -> dict[str, Side]:
-    sides = _sides(stack, archive, setup)
-    configuration = sides["runc"].configuration()
-    for side in sides.values():
-        side.start(configuration)
+def _started(stack: contextlib.ExitStack, archive: Archive, version: str) -> dict[str, Side]:
+    """The runtimes, each with its probe; ``version`` is a command that leaves one version of control groups."""
+    with console.step("runtimes"):
+        sides = _sides(stack, archive, version)
+        configuration = sides["runc"].configuration()
+        for side in sides.values():
+            side.start(configuration)
     return sides
+
+
+def _single(sides: dict[str, Side]) -> Times:
+    with console.step(f"measure: {ROUNDS} runs of each in turn"):
+        return _in_turn(sides, "run", ROUNDS, WARM_UP)
 
 
 def _sides(stack: contextlib.ExitStack, archive: Archive, version: str) -> dict[str, Side]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TypeVar
 
 from toolkit.boards.board import Board
 
-Kind = TypeVar("Kind", bound=Board)
-
 
 @contextlib.contextmanager
-def fresh(*boards: Kind) -> Iterator[tuple[Kind, ...]]:
+def fresh(*boards: Board) -> Iterator[None]:
     """The ``boards``, started, and destroyed afterwards.
 
     A run that was killed could not destroy its own: what is on those is another test's.
@@ -22,7 +19,7 @@ def fresh(*boards: Kind) -> Iterator[tuple[Kind, ...]]:
     try:
         for board in boards:
             board.ensure_started(yes=True)
-        yield boards
+        yield
     finally:
         for board in boards:
             board.destroy()

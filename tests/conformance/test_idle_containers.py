@@ -47,6 +47,7 @@ ctr container rm $names
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBoard]:
     """A provisioned board that has the image."""
     inner = boards.get(f"{KIND}-idle")
+    inner.destroy()  # of a run that was killed
     inner.ensure_started(yes=True)
     running = RunningBoard(inner, KIND)
     try:

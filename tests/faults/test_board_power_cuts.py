@@ -90,6 +90,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBoard]:
     """A board with our runtime, which does not start by itself; kept as ``ready``."""
     inner = boards.get(f"{KIND}-cuts")
     assert isinstance(inner, SystemBoard)
+    inner.destroy()  # of a run that was killed
     inner.ensure_started(yes=True)
     running = RunningBoard(inner, KIND)
     try:

@@ -174,7 +174,7 @@ class _Creation:
         Gives whether it is the native init; that one can be ``held``.
         """
         native.take_waiting(launch, own_network="network" in self.plan.own())
-        if self.pending is not None:
+        if self.pending is not None and isinstance(self.pending.group, LegacyCgroup):
             launch.entry = self.pending.group.unified_entry()
             launch.later_groups = self.pending.group.legacy_count()
         elif self.cgroup is not None:
@@ -187,6 +187,8 @@ class _Creation:
         caller.need_own_child()
         if self.pending is not None:
             self.pending.make()
+            if launch.entry is not None:
+                launch.entry.close()
             launch.entry, launch.later_groups = self.pending.group.entry(), 0
             self.pending = None
         from pinnace.runc import init  # 3 ms that few configurations cost

@@ -60,6 +60,7 @@ _ORDINARY_ROOTS = ("", "slave", "rslave", "private", "rprivate")
 _U64 = struct.Struct("=Q")
 _MOST = 0xFFFFFFFFFFFFFFFF
 _KEPT = 256
+"""Steps, and other parts of a description, that are remembered; those of the default configuration are about a hundred."""
 _PADDING = [bytes(8 - over) for over in range(8)]
 _ENCODING = (
     sys.getfilesystemencoding(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -31,6 +32,17 @@ def test_a_life(box: Box) -> None:
     with pytest.raises(NotFound):
         box.state()
     assert box.cgroups() == []
+
+
+def test_its_creator_keeps_no_way_into_its_group(box: Box) -> None:
+    """A shim lives as long as its container does, and would keep a removed group in the kernel."""
+    box.create("true")
+    assert box.cgroups()
+    held = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            held.append(os.readlink(f"/proc/self/fd/{fd}"))
+    assert [path for path in held if box.id in path and "cgroup" in path] == []
 
 
 def test_the_first_process_is_pid_one_with_its_own_names(box: Box) -> None:

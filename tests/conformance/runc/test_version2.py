@@ -81,7 +81,9 @@ def test_rules_hold_when_the_program_begins(place: Place) -> None:
 
 
 def test_without_such_rules_it_reaches_it(place: Place) -> None:
-    assert "not permitted" not in place.attack({"allow": True, "access": "rwm"}).stderr
+    done = place.attack({"allow": True, "access": "rwm"})
+    # A machine need not have that device: then it is the kernel's driver that says so, and no rule.
+    assert done.returncode == 0 or "can't open /mem: No such device" in done.stderr, done.stderr
 
 
 def test_rules_that_the_kernel_does_not_take_are_an_error_and_nothing_stays(place: Place) -> None:

@@ -32,6 +32,7 @@ _JUMP_IF_NOT, _JUMP_IF_NOT_REGISTER, _JUMP_IF, _EXIT = 0x55, 0x5D, 0x15, 0x95
 _RESULT, _CONTEXT, _TYPE, _WANTED, _MAJOR, _MINOR = range(6)
 
 _TRIES = 20
+"""How often a program is loaded while signals come."""
 
 _was_available = False
 

@@ -28,14 +28,6 @@ class UnifiedCgroup(Cgroup):
     def entry(self) -> Entry:
         return Entry([], self.directory)
 
-    def unified_entry(self) -> Entry:
-        """The same: there are no others."""
-        return self.entry()
-
-    def legacy_count(self) -> int:
-        """How many groups of version 1 belong to it: none."""
-        return 0
-
     def join_unified(self, pid: int) -> None:
         write(self.directory, "cgroup.procs", str(pid))
 
